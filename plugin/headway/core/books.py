@@ -1,0 +1,117 @@
+"""The books: every open run and call, the closed ones of late, and the wake-up times.
+
+State and small bookkeeping only; what facts mean is said in scheduler.py.
+"""
+
+import heapq
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from headway.core.calls import Call, CallKey, CallState
+from headway.core.graph import Run, Topology
+from headway.core.types import ClientId, RunId, Seconds
+
+ENDED_RUNS_KEPT = 512
+INTERRUPTED_RUNS_KEPT = 10_000
+CLOSED_CALLS_KEPT = 20_000
+
+
+@dataclass(slots=True)
+class Books:
+    """What is going on. Dictionaries keep the order of arrival."""
+
+    runs: dict[RunId, Run] = field(default_factory=dict)
+    ended: OrderedDict[RunId, Run] = field(default_factory=OrderedDict)
+    interrupted: OrderedDict[tuple[str, str], RunId] = field(default_factory=OrderedDict)
+    aliases: dict[RunId, RunId] = field(default_factory=dict)
+    calls: dict[CallKey, Call] = field(default_factory=dict)
+    waiting: dict[CallKey, Call] = field(default_factory=dict)
+    topologies: dict[str, Topology] = field(default_factory=dict)
+    lost_clients: dict[ClientId, Seconds] = field(default_factory=dict)
+    _closed: OrderedDict[CallKey, None] = field(default_factory=OrderedDict)
+    _wakes: list[tuple[Seconds, int, str, CallKey | None]] = field(default_factory=list)
+    _wake_count: int = 0
+
+    def run(self, run_id: RunId) -> Run | None:
+        """The run, open or ended of late; a resumed run answers to its later ids too."""
+        real = self.aliases.get(run_id, run_id)
+        return self.runs.get(real) or self.ended.get(real)
+
+    def topology(self, graph: str) -> Topology:
+        """The graph's topology, empty if nobody told it yet."""
+        return self.topologies.setdefault(graph, Topology())
+
+    def end(self, run: Run) -> None:
+        """Move a run to those that are over, and forget the oldest of them."""
+        self.runs.pop(run.id, None)
+        self.ended[run.id] = run
+        while len(self.ended) > ENDED_RUNS_KEPT:
+            old, _ = self.ended.popitem(last=False)
+            for alias in [a for a, real in self.aliases.items() if real == old]:
+                del self.aliases[alias]
+
+    def reopen(self, run: Run) -> None:
+        """A run that seemed over goes on."""
+        self.ended.pop(run.id, None)
+        self.runs[run.id] = run
+        run.state, run.outcome, run.ended_at = "open", None, None
+
+    def interrupt(self, run: Run) -> None:
+        """A run waits for a person; it is found again by (graph, thread)."""
+        if not run.thread:
+            return
+        self.interrupted[(run.graph, run.thread)] = run.id
+        while len(self.interrupted) > INTERRUPTED_RUNS_KEPT:
+            _, oldest = self.interrupted.popitem(last=False)
+            if (forgotten := self.runs.get(oldest)) is not None:
+                forgotten.state = "ended"
+                self.end(forgotten)
+
+    def close(self, call: Call) -> None:
+        """A call is over: take it off the open books, remember that it was there."""
+        self.calls.pop(call.key, None)
+        self.waiting.pop(call.key, None)
+        self.remember_closed(call.key)
+
+    def remember_closed(self, key: CallKey) -> None:
+        """Note that an attempt is over: what still comes about it is late."""
+        self._closed[key] = None
+        while len(self._closed) > CLOSED_CALLS_KEPT:
+            self._closed.popitem(last=False)
+
+    def was_closed(self, key: CallKey) -> bool:
+        """Whether this attempt is known to be over."""
+        return key in self._closed
+
+    def calls_of_client(self, client: ClientId) -> list[Call]:
+        """The open calls of a connection, oldest first."""
+        return [call for call in self.calls.values() if call.client == client]
+
+    # -- wake-up times ---------------------------------------------------------------------
+
+    def wake(self, at: Seconds, why: str, key: CallKey | None = None) -> None:
+        """Have `due` return (why, key) once it is `at`."""
+        self._wake_count += 1
+        heapq.heappush(self._wakes, (at, self._wake_count, why, key))
+
+    def due(self, at: Seconds) -> list[tuple[str, CallKey | None]]:
+        """Wake-ups whose time has come."""
+        found = []
+        while self._wakes and self._wakes[0][0] <= at:
+            _, _, why, key = heapq.heappop(self._wakes)
+            if key is None or key in self.calls:
+                found.append((why, key))
+        return found
+
+    def next_wake(self) -> Seconds | None:
+        """When the next wake-up that still matters is due."""
+        while self._wakes:
+            at, _, why, key = self._wakes[0]
+            call = self.calls.get(key) if key is not None else None
+            stale = key is not None and (
+                call is None or (why != "expire" and call.state is not CallState.WAITING)
+            )
+            if not stale:
+                return at
+            heapq.heappop(self._wakes)
+        return None

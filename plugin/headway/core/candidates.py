@@ -1,0 +1,61 @@
+"""Which endpoints may serve a call: the filter that runs before any scoring.
+
+Who may stand in for whom is the user's to say (pool names), a node or run may
+narrow it, and what a request needs rules out models that cannot do it.
+"""
+
+from headway.core.facts import CallReady
+from headway.core.pool import EndpointSpec, Pool
+
+
+def allowed_models(pool: Pool, ask: CallReady) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Models that may answer `ask`, in the user's order, and why each other one may not."""
+    declared = pool.name(ask.pool_name)
+    excluded: dict[str, str] = {}
+    allowed = []
+    for model in declared.models:
+        if ask.models and not _named(pool, model, ask.models):
+            excluded[model] = f"the run or node asks for {', '.join(ask.models)}"
+            continue
+        missing = [need for need in ask.needs if not pool.can(model, need)]
+        if missing:
+            excluded[model] = f"not declared able to do {', '.join(missing)}"
+            continue
+        allowed.append(model)
+    if ask.loop_model in allowed and not declared.switch_in_loop:
+        for model in allowed:
+            if model != ask.loop_model:
+                excluded[model] = f"inside a tool loop of {ask.loop_model}"
+        allowed = [ask.loop_model]
+    return tuple(allowed), excluded
+
+
+def _named(pool: Pool, model: str, names: tuple[str, ...]) -> bool:
+    """Whether `names` holds the model or one of its endpoints."""
+    return model in names or any(spec.id in names for spec in pool.serving(model))
+
+
+def candidates(
+    pool: Pool, ask: CallReady, prompt_tokens: int
+) -> tuple[tuple[EndpointSpec, ...], dict[str, str]]:
+    """Endpoints that may serve `ask`, and for each other endpoint of the pool why it may not."""
+    models, why_not = allowed_models(pool, ask)
+    pinned = {name for name in ask.models if any(spec.id == name for spec in pool.endpoints)}
+    chosen = []
+    excluded: dict[str, str] = {}
+    need_tokens = prompt_tokens + (ask.max_tokens or 0)
+    for model in models:
+        for spec in pool.serving(model):
+            if pinned and model not in ask.models and spec.id not in pinned:
+                excluded[spec.id] = f"the run or node asks for {', '.join(ask.models)}"
+            elif spec.context_tokens is not None and need_tokens > spec.context_tokens:
+                excluded[spec.id] = f"{need_tokens} tokens do not fit into {spec.context_tokens}"
+            else:
+                chosen.append(spec)
+    taken = {spec.id for spec in chosen}
+    for spec in pool.endpoints:
+        if spec.id not in taken and spec.id not in excluded:
+            excluded[spec.id] = why_not.get(
+                spec.model, f"{spec.model} is not listed for {ask.pool_name}"
+            )
+    return tuple(chosen), excluded

@@ -1,0 +1,185 @@
+"""The call desk: takes questions in, binds calls to endpoints, closes them.
+
+Where a call goes is decided by the policy, elsewhere; here is what has to be
+done to the books when it has been decided, or when the client went ahead.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from headway.core.books import Books
+from headway.core.calls import Call, CallKey, CallState, CallStep
+from headway.core.candidates import candidates
+from headway.core.commands import Grant
+from headway.core.endpoints import Endpoint, Load
+from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken
+from headway.core.graph import Run
+from headway.core.learning import Teacher
+from headway.core.pool import Pool
+from headway.core.protocols import Release
+from headway.core.runs import RunKeeper
+from headway.core.types import ClientId, EndpointId, Outcome, Seconds
+from headway.core.view import View
+
+CHARS_PER_TOKEN = 4.0
+ORPHAN_GRACE_S = 30.0
+ENDPOINT_ERRORS = ("connect", "timeout", "5", "429", "drop")
+"""Beginnings of the kinds of error that lie with the endpoint, not with the request."""
+
+
+class CallDesk:
+    """Applies facts about calls to the books and to the endpoints' loads."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        endpoints: dict[EndpointId, Endpoint],
+        runs: RunKeeper,
+        teacher: Teacher,
+        view: Callable[[Seconds], View],
+    ) -> None:
+        self._books = books
+        self._endpoints = endpoints
+        self._runs = runs
+        self._teacher = teacher
+        self._view = view
+
+    def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
+        """Put an attempt on the books, with the endpoints that may serve it."""
+        run = self._runs.run_of(ask, client, at)
+        for earlier in range(1, ask.attempt):
+            if (stale := self._books.calls.get((ask.call, earlier))) is not None:
+                self.close(stale, at, outcome="error")
+        if ask.run != run.id:
+            ask = msgspec.structs.replace(ask, run=run.id)
+        call = Call(
+            ask=ask,
+            client=client,
+            ready_at=at,
+            prompt_tokens=max(int(ask.prompt_chars / CHARS_PER_TOKEN), 1),
+        )
+        self.find_candidates(call, pool)
+        run.calls.append(call)
+        self._books.calls[call.key] = call
+        return call
+
+    def find_candidates(self, call: Call, pool: Pool) -> None:
+        """Fill in who may serve the call in `pool`, and why others may not."""
+        chosen, call.excluded = candidates(pool, call.ask, call.prompt_tokens)
+        call.candidates = tuple(spec.id for spec in chosen)
+
+    def grant(self, call: Call, release: Release, at: Seconds) -> Grant:
+        """Bind a waiting call to the endpoint of `release` (none: the client's fallback)."""
+        held_s = call.held_s(at)
+        call.step(CallStep.GRANT, at)
+        self._books.waiting.pop(call.key, None)
+        self._bind(call, release.endpoint, at)
+        call.grant = Grant(
+            client=call.client,
+            call=call.ask.call,
+            attempt=call.ask.attempt,
+            run=call.run,
+            endpoint=release.endpoint,
+            model=call.model,
+            urgency=release.urgency,
+            held_s=held_s,
+            why=release.why,
+            scores=release.scores,
+        )
+        return call.grant
+
+    def sent(self, fact: CallSent, client: ClientId, pool: Pool, at: Seconds) -> None:
+        """The client sent a call without our grant, or tells of one on a new connection."""
+        key: CallKey = (fact.ask.call, fact.ask.attempt)
+        if self._books.was_closed(key):
+            return
+        call = self._books.calls.get(key) or self.open(fact.ask, client, pool, at)
+        call.client = client
+        self._books.waiting.pop(key, None)
+        if call.endpoint is not None and call.endpoint in self._endpoints:
+            self._endpoints[call.endpoint].remove(key)
+        call.step(CallStep.SEND, at)
+        self._bind(call, fact.endpoint, at - fact.sent_s)
+
+    def _bind(self, call: Call, endpoint_id: EndpointId, since: Seconds) -> None:
+        call.released_at = since
+        endpoint = self._endpoints.get(endpoint_id)
+        if endpoint is None:
+            return
+        view = self._view(since)
+        call.endpoint, call.model = endpoint_id, endpoint.spec.model
+        call.output = view.output(call, call.model)
+        uncached = view.uncached_tokens(call, endpoint)
+        call.service_s = endpoint.service_s(since, uncached, call.output.p50)
+        load = Load(
+            prompt_tokens=call.prompt_tokens,
+            output_tokens=call.output.p50,
+            kv_tokens=call.prompt_tokens + call.output.p90,
+            released_at=since,
+        )
+        endpoint.add(call.key, load)
+
+    def first_token(self, fact: FirstToken, at: Seconds) -> None:
+        """An answer begins to arrive."""
+        call = self._books.calls.get((fact.call, fact.attempt))
+        if call is not None and call.state is not CallState.WAITING:
+            call.step(CallStep.FIRST_TOKEN, at)
+
+    def ended(self, fact: CallEnded, at: Seconds) -> None:
+        """A client says that an attempt is over."""
+        key: CallKey = (fact.call, fact.attempt)
+        call = self._books.calls.get(key)
+        if call is None:
+            self._books.remember_closed(key)
+        else:
+            self.close(call, at, outcome=fact.outcome, ended=fact)
+
+    def close(
+        self, call: Call, at: Seconds, *, outcome: Outcome, ended: CallEnded | None = None
+    ) -> None:
+        """An attempt is over: free its seat at once, learn from it, take it off the books."""
+        call.ended = ended or CallEnded(
+            call=call.ask.call, attempt=call.ask.attempt, run=call.run, outcome=outcome
+        )
+        call.step(CallStep.END, at)
+        self._books.close(call)
+        endpoint = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
+        run = self._books.run(call.run)
+        load = endpoint.remove(call.key) if endpoint is not None else None
+        if run is None or endpoint is None or load is None:
+            return
+        if outcome == "ok":
+            self._learn(run, call, endpoint, load, at)
+        elif outcome == "error" and call.ended.error.startswith(ENDPOINT_ERRORS):
+            endpoint.fault(at, call.ended.error)
+            if not endpoint.up(at):
+                self._books.wake(endpoint.down_until, "look")
+
+    def _learn(self, run: Run, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
+        endpoint.served_one()
+        tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
+        self._runs.account(run, call, endpoint.alone_s(call.prompt_tokens, tokens), at)
+        self._teacher.call_answered(call, endpoint, load, at)
+        self._teacher.call_followed(call, run.last_endpoint == endpoint.id)
+        topology = self._books.topology(run.graph)
+        self._teacher.answer(run, topology, run.nodes.get(call.ask.node), call)
+        run.last_endpoint = endpoint.id
+
+    def client_lost(self, client: ClientId, at: Seconds) -> None:
+        """Drop what the client waited for; keep what runs on the books until it must be over."""
+        for call in self._books.calls_of_client(client):
+            if call.state is CallState.WAITING:
+                self.close(call, at, outcome="cancelled")
+                continue
+            call.step(CallStep.LOSE_CLIENT, at)
+            worst_s = call.service_s
+            if call.output is not None:
+                worst_s *= call.output.p90 / max(call.output.p50, 1.0)
+            self._books.wake(at + worst_s + ORPHAN_GRACE_S, "expire", call.key)
+
+    def expire(self, call: Call, at: Seconds) -> None:
+        """A call whose client went away must be over by now."""
+        if call.state is CallState.ORPHANED:
+            self.close(call, at, outcome="cancelled")

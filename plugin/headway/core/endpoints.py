@@ -1,0 +1,234 @@
+"""What the scheduler believes of an endpoint: speed, load, room, health.
+
+The load is what was released and not seen closed, always; what a scrape says
+lags by seconds and only corrects for foreign traffic, sizes and health.
+Congestion follows Chimera (arXiv 2603.22206, sec. 3): predicted tokens in
+flight times the time of a decode step over the sequences decoded at once.
+"""
+
+from dataclasses import dataclass, field
+
+from headway.core.calls import CallKey
+from headway.core.facts import EndpointSeen
+from headway.core.pool import EndpointSpec, Profile
+from headway.core.types import EndpointId, Seconds
+
+DEFAULT_PROFILE = Profile()
+SPEED_WEIGHT = 0.1
+SPEED_RANGE = (0.05, 20.0)
+FAULTS_BEFORE_DOWN = 2
+DOWN_FIRST_S = 1.0
+DOWN_LONGEST_S = 30.0
+WORN_OUT_SHARE = 0.1
+"""A call that outlived its prediction still has this share of it ahead."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """One call on an endpoint, as predicted at its release."""
+
+    prompt_tokens: int
+    output_tokens: float
+    kv_tokens: float
+    released_at: Seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class Endpoint:
+    """Belief about one endpoint. Changed only by the scheduler."""
+
+    spec: EndpointSpec
+    profile: Profile = DEFAULT_PROFILE
+    loads: dict[CallKey, Load] = field(default_factory=dict)
+    seats: int | None = None
+    kv_tokens: int | None = None
+    reachable: bool = True
+    trouble: str = ""
+    faults: int = 0
+    down_until: Seconds = 0.0
+    foreign: int = 0
+    speed: float = 1.0
+    speed_samples: int = 0
+    served: int = 0
+    _load_at: Seconds = -1.0
+    _remaining: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def from_spec(cls, spec: EndpointSpec) -> "Endpoint":
+        """An endpoint about which nothing is known but its declaration."""
+        profile = spec.profile or DEFAULT_PROFILE
+        return cls(spec=spec, profile=profile, seats=profile.seats, kv_tokens=profile.kv_tokens)
+
+    def redeclared(self, spec: EndpointSpec) -> "Endpoint":
+        """The same endpoint under a changed declaration: what was observed stays."""
+        self.spec = spec
+        self.profile = spec.profile or DEFAULT_PROFILE
+        self.seats = self.profile.seats if self.profile.seats is not None else self.seats
+        self.kv_tokens = self.profile.kv_tokens or self.kv_tokens
+        self._load_at = -1.0
+        return self
+
+    @property
+    def id(self) -> EndpointId:
+        """The endpoint's id."""
+        return self.spec.id
+
+    def up(self, at: Seconds) -> bool:
+        """Whether a new call may be sent there."""
+        return self.reachable and at >= self.down_until
+
+    # -- load ----------------------------------------------------------------------------
+
+    def add(self, key: CallKey, load: Load) -> None:
+        """A call was released to this endpoint."""
+        self.loads[key] = load
+        self._load_at = -1.0
+
+    def remove(self, key: CallKey) -> Load | None:
+        """A call is closed; None if it was not on the books."""
+        self._load_at = -1.0
+        return self.loads.pop(key, None)
+
+    @property
+    def sequences(self) -> int:
+        """Calls on the endpoint: ours, and those of others that a scrape showed."""
+        return len(self.loads) + self.foreign
+
+    def remaining(self, at: Seconds) -> tuple[float, float, float]:
+        """Predicted output tokens still to come: (sum, smallest of a call); and context tokens."""
+        if self._load_at != at:
+            self._load_at = at
+            step = self._step_s(len(self.loads), 0.0)
+            total = context = 0.0
+            least = 0.0
+            for load in self.loads.values():
+                done = max((at - load.released_at) / step, 0.0)
+                left = max(load.output_tokens - done, load.output_tokens * WORN_OUT_SHARE)
+                total += left
+                context += load.prompt_tokens + min(done, load.output_tokens)
+                if not least or left < least:
+                    least = left
+            self._remaining = (total, least, context)
+        return self._remaining
+
+    def kv_reserved(self) -> float:
+        """KV tokens that our calls may come to hold (prompt and P90 of the output, each)."""
+        return sum(load.kv_tokens for load in self.loads.values())
+
+    def has_room(self, kv_need: float) -> bool:
+        """Whether the engine would start a call at once: a free seat, and KV for its P90."""
+        if self.seats is not None and self.sequences >= self.seats:
+            return False
+        return (
+            self.kv_tokens is None
+            or not self.loads
+            or self.kv_reserved() + kv_need <= self.kv_tokens
+        )
+
+    # -- time ----------------------------------------------------------------------------
+
+    def _step_s(self, sequences: int, context_tokens: float) -> Seconds:
+        return self.profile.step_time_s(max(sequences, 1), context_tokens) * self.speed
+
+    def service_s(self, at: Seconds, prompt_tokens: float, output_tokens: float) -> Seconds:
+        """Seconds of a call if it started now beside what runs: prefill, then decode."""
+        _, _, context = self.remaining(at)
+        step = self._step_s(self.sequences + 1, context + prompt_tokens)
+        return (
+            prompt_tokens * self.profile.prefill_s * self.speed
+            + output_tokens * step
+            + self.spec.rtt_s
+        )
+
+    def alone_s(self, prompt_tokens: float, output_tokens: float) -> Seconds:
+        """Seconds of a call on the idle endpoint."""
+        step = self._step_s(1, prompt_tokens)
+        return (
+            prompt_tokens * self.profile.prefill_s * self.speed
+            + output_tokens * step
+            + self.spec.rtt_s
+        )
+
+    def slowing_s(self, at: Seconds, prompt_tokens: float, output_tokens: float) -> Seconds:
+        """Seconds by which one more call delays those that run, summed over them.
+
+        Each loses the prefill of the new call, and the longer step while both decode.
+        """
+        running = len(self.loads)
+        if not running:
+            return 0.0
+        left, _, _ = self.remaining(at)
+        longer = (self.profile.seq_s + prompt_tokens * self.profile.context_s) * self.speed
+        together = min(left, running * output_tokens)
+        return running * prompt_tokens * self.profile.prefill_s * self.speed + together * longer
+
+    def wait_s(self, at: Seconds, ahead: int = 0) -> Seconds:
+        """Seconds until a seat is free for a call with `ahead` others before it; 0 with room."""
+        free = (self.seats - self.sequences) if self.seats is not None else 1
+        if free > ahead:
+            return 0.0
+        total, least, context = self.remaining(at)
+        running = max(len(self.loads), 1)
+        step = self._step_s(self.sequences, context)
+        interval = (total / running) * step / running
+        return least * step + (ahead - max(free, 0)) * interval
+
+    def congestion_s(self, at: Seconds, output_tokens: float) -> Seconds:
+        """Chimera's L_m: predicted tokens in flight over the batch, plus its own, times a step."""
+        total, _, context = self.remaining(at)
+        step = self._step_s(self.sequences, context)
+        batch = self.seats or max(self.sequences, 1)
+        return step * (total / batch + output_tokens)
+
+    # -- learning ------------------------------------------------------------------------
+
+    def observed(self, predicted_s: Seconds, real_s: Seconds) -> None:
+        """A call took `real_s` where `predicted_s` was expected: correct the believed speed."""
+        if predicted_s <= 0 or real_s <= 0:
+            return
+        self.speed_samples += 1
+        weight = max(SPEED_WEIGHT, 1.0 / (self.speed_samples + 1))
+        ratio = min(max(real_s / predicted_s, 0.2), 5.0)
+        low, high = SPEED_RANGE
+        self.speed = min(max(self.speed * ratio**weight, low), high)
+        self._load_at = -1.0
+
+    def fault(self, at: Seconds, trouble: str) -> None:
+        """A call failed for a reason that lies with the endpoint: after a few, rest it."""
+        self.faults += 1
+        self.trouble = trouble
+        if self.faults >= FAULTS_BEFORE_DOWN:
+            rest = DOWN_FIRST_S * 2 ** min(self.faults - FAULTS_BEFORE_DOWN, 10)
+            self.down_until = at + min(rest, DOWN_LONGEST_S)
+
+    def served_one(self) -> None:
+        """A call was answered: whatever the trouble was, it is over."""
+        self.served += 1
+        self.faults = 0
+        self.down_until = 0.0
+        self.trouble = ""
+        self.reachable = True
+
+    def seen(self, fact: EndpointSeen, at: Seconds) -> None:
+        """Take in what a scrape told: health, sizes, foreign traffic, a limit that shows itself."""
+        if fact.reachable and not self.reachable:
+            self.faults = 0
+            self.down_until = 0.0
+        self.reachable = fact.reachable
+        self.trouble = fact.error
+        if not fact.reachable:
+            return
+        if fact.kv_tokens is not None and self.profile.kv_tokens is None:
+            self.kv_tokens = fact.kv_tokens
+        if self.profile.seats is None:
+            if fact.seats is not None:
+                self.seats = fact.seats
+            elif fact.waiting and fact.running and (fact.kv_used is None or fact.kv_used < 0.9):
+                self.seats = max(self.seats or 0, fact.running)
+        if fact.running is not None:
+            # a scrape is a second old: only what cannot be ours is foreign
+            settled = sum(1 for load in self.loads.values() if at - load.released_at > 2.0)
+            young = len(self.loads) - settled
+            seen = fact.running + (fact.waiting or 0)
+            self.foreign = max(seen - settled - young, 0)
+        self._load_at = -1.0

@@ -1,0 +1,106 @@
+"""What completions teach: lengths, what was left of runs, speeds, and confidence.
+
+The only place where the scheduler tells its predictors the truth.
+"""
+
+from headway.core.calls import Call
+from headway.core.endpoints import Endpoint, Load
+from headway.core.graph import Judgeable, Node, Run, Topology
+from headway.core.protocols import Foresight, Query
+from headway.core.types import Seconds
+from headway.core.verdicts import END, failed_models, failures_shown, successes_shown
+
+JUDGED_BY_NODE = "node"
+JUDGED_BY_LOOP = "loop"
+JUDGED_BY_FEEDBACK = "feedback"
+
+
+class Teacher:
+    """Turns what happened into what predictors learn."""
+
+    def __init__(self, foresight: Foresight) -> None:
+        self._foresight = foresight
+
+    def call_answered(self, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
+        """A call ended well: its length, the endpoint's speed, the prefix found in its cache."""
+        ended = call.ended
+        if ended is None:
+            return
+        ask = call.ask
+        query = Query(graph=ask.graph, node=ask.node_name, visit=ask.visit, model=call.model)
+        if ended.output_tokens is not None:
+            self._foresight.output_tokens.learn(query, float(ended.output_tokens))
+            if load.output_tokens > 0 and call.released_at is not None:
+                share = ended.output_tokens / load.output_tokens
+                endpoint.observed(call.service_s * max(share, 0.05), at - call.released_at)
+
+    def call_followed(self, call: Call, same_endpoint: bool) -> None:
+        """Whether a prompt was found in the cache of the endpoint that served the run last."""
+        ended = call.ended
+        if ended is None or not same_endpoint or not ended.prompt_tokens:
+            return
+        if ended.cached_tokens is not None:
+            place = Query(graph=call.ask.graph, node=call.ask.node_name)
+            self._foresight.prefix_share.learn(place, ended.cached_tokens / ended.prompt_tokens)
+
+    def answer(self, run: Run, topology: Topology, node: Node | None, call: Call) -> None:
+        """An answer came whose worth will show; one that calls tools is not finished."""
+        if call.ended is None or call.ended.tool_calls or call.closed_at is None:
+            return
+        one = Judgeable(
+            node_name=call.ask.node_name,
+            visit=call.ask.visit,
+            model=call.model,
+            closed_at=call.closed_at,
+            failed_before=failed_models(run, topology, call.ask.node_name),
+        )
+        run.pending.append(one)
+        run.unsaid.append(one)
+        if node is not None:
+            node.answer = one
+
+    def node_started(self, run: Run, topology: Topology, node: Node) -> None:
+        """A new visit of a node may show that an earlier answer did not do."""
+        failed = failures_shown(run, topology, node)
+        for one in failed:
+            self._judge(run, one, ok=False, source=JUDGED_BY_LOOP)
+        run.failed_models += tuple(one.model for one in failed)
+
+    def node_ended(self, run: Run, node: Node) -> None:
+        """A node that fails after its call answered had no use for the answer."""
+        if node.answer is None or node.outcome not in ("ok", "error"):
+            return
+        self._judge(run, node.answer, ok=node.outcome == "ok", source=JUDGED_BY_NODE)
+        if node.outcome == "error":
+            run.pending = [one for one in run.pending if one is not node.answer]
+        node.answer = None
+
+    def run_ended(self, run: Run, topology: Topology) -> None:
+        """A run that ended well tells what was left at each of its nodes, and what sufficed."""
+        if run.outcome != "ok":
+            run.pending = []
+            return
+        for one in successes_shown(run, topology):
+            self._judge(run, one, ok=True, source=JUDGED_BY_LOOP)
+        for name, visits in sorted(run.visits.items()):
+            topology.most_visits[name] = max(topology.most_visits.get(name, 0), visits)
+        for node in run.nodes.values():
+            followed = any(node.id in other.parents for other in run.nodes.values())
+            if not followed:
+                topology.add_edge(node.name, END)
+        for node, rest_s, rest_tokens in run.rest_of_path():
+            place = Query(graph=run.graph, node=node.name, visit=node.visit)
+            self._foresight.rest_s.learn(place, rest_s)
+            self._foresight.rest_tokens.learn(place, float(rest_tokens))
+
+    def feedback(self, run: Run, ok: bool, node_name: str) -> None:
+        """Somebody said how good the answers since the last word were (of one node, or all)."""
+        said = [one for one in run.unsaid if not node_name or one.node_name == node_name]
+        for one in said:
+            self._judge(run, one, ok=ok, source=JUDGED_BY_FEEDBACK)
+        taken = {id(one) for one in said}
+        run.unsaid = [one for one in run.unsaid if id(one) not in taken]
+
+    def _judge(self, run: Run, one: Judgeable, *, ok: bool, source: str) -> None:
+        query = Query(graph=run.graph, node=one.node_name, visit=one.visit, model=one.model)
+        self._foresight.confidence.learn(query, ok, source=source, failed=one.failed_before)

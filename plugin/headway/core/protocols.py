@@ -1,0 +1,140 @@
+"""What can be put in: predictors and policies. Types only, no behaviour.
+
+Learning and asking are apart: `learn` is the only thing that changes a
+predictor, `estimate` and `chance` change nothing. All of them are
+deterministic functions of what they were told, in order.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from headway.core.commands import Score
+from headway.core.types import EndpointId
+
+if TYPE_CHECKING:
+    from headway.core.view import View
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A predicted quantity: median, 90th percentile, and the number of samples behind them."""
+
+    p50: float
+    p90: float
+    samples: int = 0
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prediction is asked for: a place in a graph, and the model if it matters."""
+
+    graph: str
+    node: str
+    visit: int = 1
+    model: str = ""
+
+
+class Predictor(Protocol):
+    """Predicts a non-negative quantity for a place in a graph."""
+
+    def estimate(self, query: Query) -> Estimate:
+        """The prediction; learns nothing. 0 <= p50 <= p90."""
+        ...
+
+    def learn(self, query: Query, value: float) -> None:
+        """What it really was."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learned, in plain msgpack types."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take a snapshot back. Raises `KeyError` or `TypeError` if it is not one."""
+        ...
+
+
+class Confidence(Protocol):
+    """Predicts whether a model's answer suffices at a place in a graph."""
+
+    def chance(self, query: Query, failed: tuple[str, ...] = (), *, explore: bool = False) -> float:
+        """Probability in (0, 1), given the models that have failed at this so far in the run.
+
+        `explore` ignores what was learned about repeats, so that it can be unlearned.
+        """
+        ...
+
+    def learn(self, query: Query, ok: bool, *, source: str, failed: tuple[str, ...] = ()) -> None:
+        """How an answer was judged, by which `source`: ``feedback``, ``loop`` or ``node``."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learned, in plain msgpack types."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take a snapshot back. Raises `KeyError` or `TypeError` if it is not one."""
+        ...
+
+
+class Foresight(Protocol):
+    """The predictors that a scheduler works with."""
+
+    @property
+    def output_tokens(self) -> Predictor:
+        """Output tokens of a call."""
+        ...
+
+    @property
+    def rest_s(self) -> Predictor:
+        """Stand-alone seconds from the start of a node to the end of its run."""
+        ...
+
+    @property
+    def rest_tokens(self) -> Predictor:
+        """Output tokens from the start of a node to the end of its run, all branches."""
+        ...
+
+    @property
+    def prefix_share(self) -> Predictor:
+        """Share of a prompt cached where the run's last call was served."""
+        ...
+
+    @property
+    def confidence(self) -> Confidence:
+        """Whether an answer will suffice."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learned, in plain msgpack types."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take a snapshot back. Raises `KeyError` or `TypeError` if it is not one."""
+        ...
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy's choice: let `call` go to `endpoint` with `urgency` (higher is served first)."""
+
+    call: Any
+    endpoint: EndpointId
+    urgency: float
+    why: str
+    scores: tuple[Score, ...] = ()
+
+
+class Policy(Protocol):
+    """Decides which waiting call is released next, where, and how urgently.
+
+    `choose` is asked after every event until it answers None. It must not
+    change the view, must be a function of the view (and its generator), and
+    must name a candidate of the call. `binds_early` policies may release to an
+    endpoint without room; all others are held to it.
+    """
+
+    name: str
+    binds_early: bool
+
+    def choose(self, view: "View") -> Release | None:
+        """The next release, or None if nothing should be released now."""
+        ...

@@ -1,0 +1,197 @@
+"""Keeping runs and nodes: what facts about them change, however they arrive."""
+
+import random
+
+from headway.core.books import Books
+from headway.core.calls import Call
+from headway.core.facts import CallReady, Feedback, GraphSeen, NodeEnded, NodeStarted, RunStarted
+from headway.core.graph import Node, Run
+from headway.core.learning import Teacher
+from headway.core.types import ClientId, NodeId, Outcome, RunId, Seconds
+
+EXPLORING_SHARE = 0.05
+"""Runs that ignore what was learned about repeats, so that it can be unlearned."""
+
+
+class RunKeeper:
+    """Applies facts about graphs, runs and nodes to the books."""
+
+    def __init__(self, *, books: Books, teacher: Teacher, rng: random.Random) -> None:
+        self._books = books
+        self._teacher = teacher
+        self._rng = rng
+
+    def graph_seen(self, fact: GraphSeen) -> None:
+        """Take over a declared topology."""
+        topology = self._books.topology(fact.graph)
+        topology.nodes.update(fact.nodes)
+        for source, target, _kind in fact.edges:
+            if target != "*":
+                topology.add_edge(source, target)
+
+    def run_started(self, fact: RunStarted, client: ClientId, at: Seconds) -> None:
+        """A run begins, goes on, or is told anew."""
+        if fact.resumed and self._resume(fact, client, at):
+            return
+        run = self._books.run(fact.run)
+        if run is None:
+            run = Run(
+                id=fact.run,
+                graph=fact.graph,
+                client=client,
+                started_at=at - fact.age_s,
+                explores=self._rng.random() < EXPLORING_SHARE,
+            )
+            self._books.runs[run.id] = run
+        elif run.state == "ended":
+            return
+        run.client = client
+        self._describe(run, fact)
+
+    def _resume(self, fact: RunStarted, client: ClientId, at: Seconds) -> bool:
+        """Continue the interrupted run of this (graph, thread) under its new id too."""
+        run_id = self._books.interrupted.pop((fact.graph, fact.thread), None)
+        run = self._books.runs.get(run_id) if run_id is not None else None
+        if run is None:
+            return False
+        run.resume(at, client)
+        if fact.run != run.id:
+            self._books.aliases[fact.run] = run.id
+        return True
+
+    def _describe(self, run: Run, fact: RunStarted) -> None:
+        """Take over what a run says of itself, whether it comes first or late."""
+        run.thread = fact.thread or run.thread
+        run.deadline_s = fact.deadline_s if fact.deadline_s is not None else run.deadline_s
+        run.service_class = fact.service_class or run.service_class
+        run.tenant = fact.tenant or run.tenant
+        run.models = fact.models or run.models
+        if fact.parent_run is None or run.parent is not None:
+            return
+        parent = self._books.run(fact.parent_run)
+        if parent is not None and parent.root is not run:
+            run.parent, run.parent_node = parent, fact.parent_node
+            parent.children.append(run)
+
+    def run_of(self, ask: CallReady, client: ClientId, at: Seconds) -> Run:
+        """The run and node of a question, made from the question if nothing told of them."""
+        run = self._books.run(ask.run)
+        if run is None:
+            fact = RunStarted(
+                run=ask.run,
+                graph=ask.graph,
+                deadline_s=ask.deadline_s,
+                service_class=ask.service_class,
+                tenant=ask.tenant,
+                age_s=ask.run_age_s,
+            )
+            self.run_started(fact, client, at)
+            run = self._books.runs[ask.run]
+        elif run.state == "ended":
+            # its end overtook this call on another connection: the run is open after all
+            self._books.reopen(run)
+        self._node(run, ask.node, ask, at).has_calls = True
+        return run
+
+    def end(self, run: Run, outcome: Outcome, at: Seconds) -> None:
+        """A run is over, with every graph inside it."""
+        if outcome == "interrupted":
+            run.pause(at)
+            self._books.interrupt(run)
+            return
+        for child in run.children:
+            if child.state != "ended":
+                self.end(child, outcome, at)
+        for node in run.nodes.values():
+            if node.ended_at is None:
+                node.ended_at, node.outcome = at, outcome
+        run.state, run.outcome, run.ended_at = "ended", outcome, at
+        self._teacher.run_ended(run, self._books.topology(run.graph))
+        self._books.end(run)
+
+    def node_started(self, fact: NodeStarted, at: Seconds) -> None:
+        """A node begins; unknown runs are told of by their own facts."""
+        run = self._books.run(fact.run)
+        if run is not None and run.state != "ended":
+            self._node(run, fact.node, fact, at)
+
+    def _node(self, run: Run, node_id: NodeId, fact: NodeStarted | CallReady, at: Seconds) -> Node:
+        """The node, made from whatever names it first; one that is restarted starts anew."""
+        node = run.nodes.get(node_id)
+        if node is not None:
+            if node.ended_at is not None:
+                node.started_at, node.ended_at, node.outcome = at, None, None
+                node.calls_s = node.alone_s = 0.0
+            return node
+        told = isinstance(fact, NodeStarted)
+        name = fact.name if isinstance(fact, NodeStarted) else fact.node_name
+        node = Node(
+            id=node_id,
+            name=name,
+            visit=fact.visit,
+            step=fact.step,
+            parents=fact.parents,
+            started_at=at - (fact.age_s if told else 0.0),
+        )
+        run.nodes[node_id] = node
+        topology = self._books.topology(run.graph)
+        topology.nodes.add(name)
+        for parent in fact.parents:
+            if (before := run.nodes.get(parent)) is not None:
+                topology.add_edge(before.name, name)
+        if fact.visit > run.visits.get(name, 0):
+            self._teacher.node_started(run, topology, node)
+            run.visits[name] = fact.visit
+        return node
+
+    def node_ended(self, fact: NodeEnded, at: Seconds) -> None:
+        """A node is over; its calls have been closed before."""
+        run = self._books.run(fact.run)
+        node = run.nodes.get(fact.node) if run is not None else None
+        if run is None or node is None or node.ended_at is not None:
+            return
+        node.ended_at, node.outcome = at, fact.outcome
+        run.attain(node)
+        self._teacher.node_ended(run, node)
+
+    def feedback(self, fact: Feedback) -> None:
+        """Somebody said how good a run, or one node of it, was."""
+        run = self._books.run(fact.run)
+        if run is None:
+            return
+        node = run.nodes.get(fact.node) if fact.node is not None else None
+        name = node.name if node is not None else str(fact.node or "")
+        for one in (run, *run.children):
+            self._teacher.feedback(one, fact.ok, name)
+
+    def forget_lost(self, at: Seconds, grace_s: Seconds) -> None:
+        """End the runs whose client went away and did not tell of them again."""
+        for client, lost_at in list(self._books.lost_clients.items()):
+            if at - lost_at < grace_s:
+                continue
+            del self._books.lost_clients[client]
+            for run in [r for r in self._books.runs.values() if r.client == client]:
+                if run.state == "open" and run.parent is None:
+                    self.end(run, "cancelled", at)
+
+    def account(self, run: Run, call: Call, alone_s: Seconds, at: Seconds) -> None:
+        """Add a closed call's time and tokens to its node, and to the nodes around its graph."""
+        wall_s = at - call.ready_at
+        tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
+        node_id: NodeId | None = call.ask.node
+        of: Run | None = run
+        while of is not None and node_id is not None:
+            if (node := of.nodes.get(node_id)) is not None:
+                node.calls_s += wall_s
+                node.alone_s += min(alone_s, wall_s)
+                node.output_tokens += tokens
+            node_id, of = of.parent_node, of.parent
+
+    def is_within(self, run_id: RunId, run: Run) -> bool:
+        """Whether `run_id` is the run or a graph inside it."""
+        of = self._books.run(run_id)
+        while of is not None:
+            if of is run:
+                return True
+            of = of.parent
+        return False

@@ -1,0 +1,317 @@
+"""The scheduler: `handle(event) -> commands` is the only thing that changes its state.
+
+Rules of this file. No clock, socket, thread, log or global randomness: time is
+`event.at`, waiting is `SetTimer`, the generator is handed in. Facts may be
+late, doubled or out of order. Which call goes where and when is the policy's
+choice; here it is asked, held to the rules, and overruled where a promise to a
+client would be broken (hold limits, endpoints that are down).
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from headway.core.books import Books
+from headway.core.calls import Call, CallKey, CallState
+from headway.core.commands import AnyCommand, Notice, SetTimer
+from headway.core.desk import CallDesk
+from headway.core.endpoints import Endpoint
+from headway.core.errors import HeadwayError
+from headway.core.facts import (
+    CallEnded,
+    CallReady,
+    CallSent,
+    ClientLost,
+    EndpointSeen,
+    Event,
+    Feedback,
+    FirstToken,
+    GraphSeen,
+    ModeSet,
+    NodeEnded,
+    NodeStarted,
+    PoolSet,
+    RunEnded,
+    RunStarted,
+    TimerFired,
+)
+from headway.core.learning import Teacher
+from headway.core.pool import Pool
+from headway.core.protocols import Foresight, Policy, Release
+from headway.core.runs import RunKeeper
+from headway.core.story import run_story, scheduler_status, told_anew
+from headway.core.types import ClientId, EndpointId, Seconds
+from headway.core.view import View
+
+WAKE_TIMER = "wake"
+OUTAGE_GRACE_S = 15.0
+"""How long a call waits for an endpoint to come back before it is sent to one that is down."""
+LOST_RUN_GRACE_S = 30.0
+HOLD_SHARE = 0.9
+"""A grant must come before the client's hold limit: the rest is for the way."""
+
+
+class Scheduler:
+    """One pool's scheduler. Deterministic: same events and generator, same commands.
+
+    `learned` is an earlier `snapshot()`; raises `HeadwayError` if it is not one.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        policy: Policy,
+        *,
+        foresight: Foresight,
+        rng: random.Random,
+        learned: dict[str, Any] | None = None,
+    ) -> None:
+        self.pool = pool
+        self.policy = policy
+        self.foresight = foresight
+        self.books = Books()
+        self.endpoints: dict[EndpointId, Endpoint] = {
+            spec.id: Endpoint.from_spec(spec) for spec in pool.endpoints
+        }
+        self._rng = rng
+        teacher = Teacher(foresight)
+        self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
+        self._desk = CallDesk(
+            books=self.books,
+            endpoints=self.endpoints,
+            runs=self._runs,
+            teacher=teacher,
+            view=self.view,
+        )
+        self._timer_at: Seconds | None = None
+        self._out: list[AnyCommand] = []
+        self._noticed: dict[tuple[str, str], None] = {}
+        self._handlers: dict[type, Callable[[Any, ClientId, Seconds], None]] = {
+            GraphSeen: lambda fact, _client, _at: self._runs.graph_seen(fact),
+            RunStarted: self._runs.run_started,
+            RunEnded: self._run_ended,
+            NodeStarted: lambda fact, _client, at: self._runs.node_started(fact, at),
+            NodeEnded: self._node_ended,
+            CallReady: self._call_ready,
+            CallSent: lambda fact, client, at: self._desk.sent(fact, client, self.pool, at),
+            FirstToken: lambda fact, _client, at: self._desk.first_token(fact, at),
+            CallEnded: lambda fact, _client, at: self._desk.ended(fact, at),
+            Feedback: lambda fact, _client, _at: self._runs.feedback(fact),
+            ClientLost: self._client_lost,
+            EndpointSeen: self._endpoint_seen,
+            TimerFired: self._timer_fired,
+            ModeSet: self._mode_set,
+            PoolSet: self._pool_set,
+        }
+        if learned:
+            self._restore(learned)
+
+    # -- what shells ask -------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> tuple[AnyCommand, ...]:
+        """Take a fact in; answer with what the shell must do now."""
+        self._out = []
+        at = event.at
+        for why, key in self.books.due(at):
+            self._wake(why, key, at)
+        self._handlers[type(event.fact)](event.fact, event.client, at)
+        if self.books.waiting:
+            self._release_all(at)
+        wake_at = self.books.next_wake()
+        if wake_at is not None and wake_at != self._timer_at:
+            self._timer_at = wake_at
+            self._out.append(SetTimer(timer=WAKE_TIMER, at=wake_at))
+        return tuple(self._out)
+
+    def view(self, at: Seconds) -> View:
+        """What the policy sees."""
+        return View(
+            at=at,
+            pool=self.pool,
+            waiting=tuple(self.books.waiting.values()),
+            endpoints=self.endpoints,
+            runs=self.books.runs,
+            topologies=self.books.topologies,
+            foresight=self.foresight,
+            rng=self._rng,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learned, in plain msgpack types."""
+        return {
+            "foresight": self.foresight.snapshot(),
+            "speeds": [[e.id, e.speed, e.speed_samples] for e in self.endpoints.values()],
+            "topologies": [
+                [name, *topology.snapshot()]
+                for name, topology in sorted(self.books.topologies.items())
+            ],
+        }
+
+    def _restore(self, learned: dict[str, Any]) -> None:
+        try:
+            self.foresight.restore(learned["foresight"])
+            for endpoint_id, speed, samples in learned["speeds"]:
+                if (endpoint := self.endpoints.get(endpoint_id)) is not None:
+                    endpoint.speed, endpoint.speed_samples = float(speed), int(samples)
+            for name, edges, visits in learned["topologies"]:
+                self.books.topology(name).restore(edges, visits)
+        except (KeyError, TypeError, ValueError) as error:
+            raise HeadwayError(f"what was learned cannot be read ({error!r}): delete it") from error
+
+    def open_facts(self, at: Seconds) -> tuple[Event, ...]:
+        """Events that tell a new scheduler of the open runs, nodes and calls."""
+        return told_anew(self.books, self.endpoints, at)
+
+    def explain(self, run: str) -> dict[str, Any]:
+        """The story of a run (or ``last``), call by call. Raises `HeadwayError` if unknown."""
+        return run_story(self.books, run)
+
+    def status(self, at: Seconds) -> dict[str, Any]:
+        """Mode, policy, endpoints with their load, and how much is open."""
+        return scheduler_status(self.pool, self.policy.name, self.endpoints, self.books, at)
+
+    # -- runs, nodes, calls ----------------------------------------------------------------------
+
+    def _run_ended(self, fact: RunEnded, _client: ClientId, at: Seconds) -> None:
+        run = self.books.run(fact.run)
+        if run is None or run.state != "open":
+            return
+        for call in list(self.books.calls.values()):
+            if self._runs.is_within(call.run, run):
+                self._desk.close(call, at, outcome="cancelled")
+        self._runs.end(run, fact.outcome, at)
+
+    def _node_ended(self, fact: NodeEnded, _client: ClientId, at: Seconds) -> None:
+        run = self.books.run(fact.run)
+        if run is None:
+            return
+        for call in run.calls:
+            if call.ask.node == fact.node and call.state is not CallState.CLOSED:
+                self._desk.close(call, at, outcome="cancelled")
+        self._runs.node_ended(fact, at)
+
+    def _call_ready(self, fact: CallReady, client: ClientId, at: Seconds) -> None:
+        key: CallKey = (fact.call, fact.attempt)
+        if self.books.was_closed(key):
+            return
+        if (known := self.books.calls.get(key)) is not None:
+            known.client = client
+            if known.grant is not None:
+                self._out.append(known.readdressed(client))
+            return
+        call = self._desk.open(fact, client, self.pool, at)
+        if not call.candidates:
+            self._refuse(call, at)
+            return
+        self.books.waiting[key] = call
+        self.books.wake(at + self.pool.name(fact.pool_name).idle_grace_s, "look", key)
+        self.books.wake(at + HOLD_SHARE * fact.hold_limit_s, "force", key)
+        if not any(self.endpoints[one].up(at) for one in call.candidates):
+            self.books.wake(at + OUTAGE_GRACE_S, "outage", key)
+
+    def _refuse(self, call: Call, at: Seconds) -> None:
+        """Nothing in the pool can serve the call: the client uses the fallback."""
+        ask = call.ask
+        reasons = "; ".join(f"{one}: {why}" for one, why in call.excluded.items())
+        why = f"no endpoint can serve it ({reasons or 'the pool is empty'})"
+        place = f"{ask.graph}/{ask.node_name} asking for {ask.pool_name!r}"
+        self._notice("no_candidate", place, f"{place}: {why}")
+        release = Release(call=call, endpoint=EndpointId(""), urgency=0.0, why=why)
+        self._out.append(self._desk.grant(call, release, at))
+
+    def _notice(self, kind: str, subject: str, message: str) -> None:
+        if (kind, subject) not in self._noticed:
+            self._noticed[(kind, subject)] = None
+            self._out.append(Notice(kind=kind, subject=subject, message=message))
+
+    # -- release ---------------------------------------------------------------------------------
+
+    def _release_all(self, at: Seconds) -> None:
+        """Ask the policy until it has nothing more to release."""
+        while self.books.waiting:
+            release = self.policy.choose(self.view(at))
+            if release is None:
+                return
+            call: Call = release.call
+            if call.key not in self.books.waiting or release.endpoint not in call.candidates:
+                raise HeadwayError(
+                    f"policy {self.policy.name} released {call.story()} to {release.endpoint!r}, "
+                    f"which is not one of its candidates {call.candidates}"
+                )
+            self._out.append(self._desk.grant(call, release, at))
+
+    def _wake(self, why: str, key: CallKey | None, at: Seconds) -> None:
+        call = self.books.calls.get(key) if key is not None else None
+        if why == "forget":
+            self._runs.forget_lost(at, LOST_RUN_GRACE_S)
+        elif call is None:
+            return
+        elif why == "expire":
+            self._desk.expire(call, at)
+        elif call.state is not CallState.WAITING:
+            return
+        elif why == "force":
+            self._force(call, at, f"its client waits no longer than {call.ask.hold_limit_s:.0f} s")
+        elif why == "outage" and not any(self.endpoints[one].up(at) for one in call.candidates):
+            self._force(call, at, "every endpoint that may serve it is down")
+
+    def _force(self, call: Call, at: Seconds, why: str) -> None:
+        """Release a call that cannot wait: to the endpoint that is up and soonest free."""
+        view = self.view(at)
+
+        def later(endpoint: Endpoint) -> tuple[bool, Seconds, Seconds, int]:
+            place = call.candidates.index(endpoint.id)
+            down = 0.0 if endpoint.up(at) else endpoint.down_until
+            return (not endpoint.up(at), down, endpoint.wait_s(at), place)
+
+        best = min((view.endpoints[one] for one in call.candidates), key=later)
+        release = Release(call=call, endpoint=best.id, urgency=0.0, why=why)
+        self._out.append(self._desk.grant(call, release, at))
+
+    # -- clients, endpoints, operators -----------------------------------------------------------
+
+    def _client_lost(self, _fact: ClientLost, client: ClientId, at: Seconds) -> None:
+        self._desk.client_lost(client, at)
+        self.books.lost_clients[client] = at
+        self.books.wake(at + LOST_RUN_GRACE_S, "forget")
+
+    def _endpoint_seen(self, fact: EndpointSeen, _client: ClientId, at: Seconds) -> None:
+        endpoint = self.endpoints.get(fact.endpoint)
+        if endpoint is None:
+            return
+        was_up = endpoint.up(at)
+        endpoint.seen(fact, at)
+        if was_up and not endpoint.up(at):
+            self._noticed.pop(("endpoint_up", endpoint.id), None)
+            self._notice("endpoint_down", endpoint.id, f"{endpoint.id} is down: {fact.error}")
+            for call in self.books.waiting.values():
+                if endpoint.id in call.candidates:
+                    self.books.wake(at + OUTAGE_GRACE_S, "outage", call.key)
+        elif not was_up and endpoint.up(at):
+            self._noticed.pop(("endpoint_down", endpoint.id), None)
+            self._notice("endpoint_up", endpoint.id, f"{endpoint.id} is back")
+
+    def _timer_fired(self, _fact: TimerFired, _client: ClientId, _at: Seconds) -> None:
+        self._timer_at = None
+
+    def _mode_set(self, fact: ModeSet, _client: ClientId, _at: Seconds) -> None:
+        self.pool = self.pool.with_mode(fact.mode)
+
+    def _pool_set(self, fact: PoolSet, _client: ClientId, at: Seconds) -> None:
+        """A new pool: keep what is believed of endpoints that stay, look at waiting calls anew."""
+        self.pool = fact.pool
+        before = dict(self.endpoints)
+        self.endpoints.clear()
+        for spec in fact.pool.endpoints:
+            known = before.get(spec.id)
+            same = known is not None and (known.spec.url, known.spec.model) == (
+                spec.url,
+                spec.model,
+            )
+            self.endpoints[spec.id] = (
+                known.redeclared(spec) if known is not None and same else Endpoint.from_spec(spec)
+            )
+        for call in list(self.books.waiting.values()):
+            self._desk.find_candidates(call, self.pool)
+            if not call.candidates:
+                self._refuse(call, at)

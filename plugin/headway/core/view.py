@@ -1,0 +1,125 @@
+"""What a policy may look at: the waiting calls, the endpoints, and what is foreseen.
+
+A view is made by the scheduler for one question and holds no state of its
+own. Policies read it and change nothing.
+"""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from headway.core.calls import Call
+from headway.core.endpoints import Endpoint
+from headway.core.graph import Run, Topology
+from headway.core.pool import Pool
+from headway.core.protocols import Estimate, Foresight, Query
+from headway.core.types import EndpointId, RunId, Seconds
+from headway.core.verdicts import failed_models, rounds_left
+
+TOKENS_OF_WORK_PER_OUTPUT = 6.0
+"""An output token costs about as much engine time as this many uncached prompt tokens."""
+
+
+@dataclass(slots=True, kw_only=True)
+class View:
+    """The scheduler's state at one moment. `waiting` is in order of arrival."""
+
+    at: Seconds
+    pool: Pool
+    waiting: tuple[Call, ...]
+    endpoints: Mapping[EndpointId, Endpoint]
+    runs: Mapping[RunId, Run]
+    topologies: Mapping[str, Topology]
+    foresight: Foresight
+    rng: random.Random
+
+    def candidates(self, call: Call) -> list[Endpoint]:
+        """Endpoints that may serve the call and are up, in the user's order."""
+        return [
+            endpoint
+            for endpoint_id in call.candidates
+            if (endpoint := self.endpoints[endpoint_id]).up(self.at)
+        ]
+
+    def any_room(self, endpoints: Iterable[Endpoint]) -> bool:
+        """Whether any of `endpoints` has a free seat at all."""
+        return any(endpoint.has_room(0.0) for endpoint in endpoints)
+
+    def has_room(self, call: Call, endpoint: Endpoint) -> bool:
+        """Whether the endpoint's engine would start the call at once."""
+        return endpoint.has_room(call.prompt_tokens + self.output(call, endpoint.spec.model).p90)
+
+    def query(self, call: Call, model: str = "") -> Query:
+        """The call's place in its graph, for a predictor."""
+        ask = call.ask
+        return Query(graph=ask.graph, node=ask.node_name, visit=ask.visit, model=model)
+
+    def output(self, call: Call, model: str) -> Estimate:
+        """Output tokens that `model` would write, never more than the request allows."""
+        found = self.foresight.output_tokens.estimate(self.query(call, model))
+        limit = call.ask.max_tokens
+        if limit is None or found.p90 <= limit:
+            return found
+        return Estimate(p50=min(found.p50, limit), p90=limit, samples=found.samples)
+
+    def uncached_tokens(self, call: Call, endpoint: Endpoint) -> float:
+        """Prompt tokens to prefill there: less where the run's last call was served."""
+        run = self.runs[call.run]
+        if run.last_endpoint != endpoint.id:
+            return call.prompt_tokens
+        share = self.foresight.prefix_share.estimate(self.query(call)).p50
+        return call.prompt_tokens * (1.0 - share)
+
+    def chance(self, call: Call, model: str, also_failed: tuple[str, ...] = ()) -> float:
+        """Confidence that `model`'s answer suffices, given what has failed in this run."""
+        run = self.runs[call.run]
+        failed = self.failed(call) + also_failed
+        query = Query(graph=call.ask.graph, node=call.ask.node_name, model=model)
+        return self.foresight.confidence.chance(query, failed, explore=run.explores)
+
+    def failed(self, call: Call) -> tuple[str, ...]:
+        """Models whose answers have failed in the call's loop of this run."""
+        topology = self.topologies.get(call.ask.graph)
+        return failed_models(self.runs[call.run], topology, call.ask.node_name) if topology else ()
+
+    def rounds_left(self, call: Call) -> int:
+        """How often the graph may still ask again if this answer fails."""
+        topology = self.topologies.get(call.ask.graph)
+        return rounds_left(self.runs[call.run], topology, call.ask.node_name) if topology else 0
+
+    def rest_s(self, call: Call) -> Seconds:
+        """Seconds left of the whole run from this call on, if it ran alone (median)."""
+        run = self.runs[call.run]
+        rest = self.foresight.rest_s.estimate(self.query(call)).p50
+        while run.parent is not None and run.parent_node is not None:
+            node = run.parent.nodes.get(run.parent_node)
+            if node is not None:
+                query = Query(graph=run.parent.graph, node=node.name, visit=node.visit)
+                around = self.foresight.rest_s.estimate(query).p50 - run.attained_s
+                rest = max(rest, around)
+            run = run.parent
+        return rest
+
+    def rest_tokens(self, call: Call) -> float:
+        """Work left of the whole run in tokens: prompt and weighted output, all branches."""
+        run = self.runs[call.run]
+        output = self.foresight.rest_tokens.estimate(self.query(call)).p50
+        if run.parent is not None and run.parent_node is not None:
+            node = run.parent.nodes.get(run.parent_node)
+            if node is not None:
+                query = Query(graph=run.parent.graph, node=node.name, visit=node.visit)
+                output = max(output, self.foresight.rest_tokens.estimate(query).p50)
+        return call.prompt_tokens + TOKENS_OF_WORK_PER_OUTPUT * output
+
+    def age_s(self, call: Call) -> Seconds:
+        """Seconds that the whole run has taken so far, without waiting for people."""
+        return self.runs[call.run].root.age_s(self.at)
+
+    def deadline_s(self, call: Call) -> Seconds | None:
+        """The whole run's deadline in seconds from its start, its own or its class's."""
+        root = self.runs[call.run].root
+        if root.deadline_s is not None:
+            return root.deadline_s
+        if call.ask.deadline_s is not None:
+            return call.ask.deadline_s
+        return self.pool.class_deadlines.get(root.service_class)

@@ -1,0 +1,1 @@
+"""Predictors: what is foreseen of calls and runs, learned online."""

@@ -1,0 +1,124 @@
+"""Quantity predictors: running quantiles per place in a graph, shrunk to their parents.
+
+A place is known on several levels, general to specific; each level's quantiles
+are mixed with those of the level above by sample count (`n / (n + SHRINK)`),
+so a new node starts with what its graph shows and soon stands on its own.
+"""
+
+from typing import Any
+
+from headway.core.protocols import Estimate, Query
+from headway.predict.window import QuantileWindow
+
+SHRINK = 4.0
+"""Samples at which a level weighs as much as the level above it."""
+
+MAX_VISIT = 4
+"""Later visits of a node are taken together."""
+
+Level = tuple[str, ...]
+
+
+class ShrunkQuantiles:
+    """Predicts a quantity by quantiles on nested levels of a `Query`.
+
+    `levels` names the fields of each level, general first. `prior` holds the
+    (p50, p90) believed before anything was seen.
+    """
+
+    def __init__(self, *, levels: tuple[Level, ...], prior: tuple[float, float]) -> None:
+        self._levels = levels
+        self._prior = prior
+        self._windows: dict[tuple[str, ...], QuantileWindow] = {}
+        self._cache: dict[Query, Estimate] = {}
+
+    def _keys(self, query: Query) -> list[tuple[str, ...]]:
+        fields = {
+            "graph": query.graph,
+            "node": query.node,
+            "visit": str(min(query.visit, MAX_VISIT)),
+            "model": query.model,
+        }
+        return [
+            (str(depth), *(fields[name] for name in level))
+            for depth, level in enumerate(self._levels)
+        ]
+
+    def estimate(self, query: Query) -> Estimate:
+        """The prediction; learns nothing. 0 <= p50 <= p90."""
+        cached = self._cache.get(query)
+        if cached is not None:
+            return cached
+        p50, p90 = self._prior
+        samples = 0
+        for key in self._keys(query):
+            window = self._windows.get(key)
+            if window is None:
+                continue
+            weight = len(window) / (len(window) + SHRINK)
+            p50 += weight * (window.quantile(0.5) - p50)
+            p90 += weight * (window.quantile(0.9) - p90)
+            samples = window.count
+        found = Estimate(p50=p50, p90=max(p90, p50), samples=samples)
+        self._cache[query] = found
+        return found
+
+    def learn(self, query: Query, value: float) -> None:
+        """What it really was."""
+        for key in self._keys(query):
+            window = self._windows.get(key)
+            if window is None:
+                window = self._windows[key] = QuantileWindow()
+            window.learn(value)
+        self._cache.clear()
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learned, in plain msgpack types."""
+        return {
+            "windows": [
+                [list(key), window.count, window.values()]
+                for key, window in sorted(self._windows.items())
+            ]
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take a snapshot back."""
+        self._windows = {
+            tuple(key): QuantileWindow([float(value) for value in values], int(count))
+            for key, count, values in snapshot["windows"]
+        }
+        self._cache.clear()
+
+
+def output_length() -> ShrunkQuantiles:
+    """Output tokens of a call, per (graph, node, model), then visit.
+
+    The model alone comes first: what a model writes elsewhere is the best guess for a new node.
+    """
+    return ShrunkQuantiles(
+        levels=(
+            (),
+            ("model",),
+            ("graph", "node"),
+            ("graph", "node", "model"),
+            ("graph", "node", "model", "visit"),
+        ),
+        prior=(200.0, 800.0),
+    )
+
+
+def rest_of_run(prior: tuple[float, float]) -> ShrunkQuantiles:
+    """What is left of a run from the start of a node, per (graph, node, visit).
+
+    The conditional median over history given the state is Maestro's T_future
+    (arXiv 2606.12950), here with visits and including the node itself.
+    """
+    return ShrunkQuantiles(
+        levels=((), ("graph",), ("graph", "node"), ("graph", "node", "visit")),
+        prior=prior,
+    )
+
+
+def prefix_share() -> ShrunkQuantiles:
+    """Share of a prompt found in the cache when a call follows its run to the same endpoint."""
+    return ShrunkQuantiles(levels=((), ("graph", "node")), prior=(0.2, 0.8))

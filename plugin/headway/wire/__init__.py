@@ -1,0 +1,1 @@
+"""Frames between client and daemon, and the journal on disk."""
