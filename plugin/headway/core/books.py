@@ -57,15 +57,20 @@ class Books:
         run.state, run.outcome, run.ended_at = "open", None, None
 
     def interrupt(self, run: Run) -> None:
-        """A run waits for a person; it is found again by (graph, thread)."""
-        if not run.thread:
-            return
-        self.interrupted[(run.graph, run.thread)] = run.id
+        """A run waits for a person; it is found again by (graph, thread), the latest of them."""
+        place = (run.graph, run.thread)
+        self._give_up(self.interrupted.pop(place, run.id), run)
+        self.interrupted[place] = run.id
         while len(self.interrupted) > INTERRUPTED_RUNS_KEPT:
             _, oldest = self.interrupted.popitem(last=False)
-            if (forgotten := self.runs.get(oldest)) is not None:
-                forgotten.state = "ended"
-                self.end(forgotten)
+            self._give_up(oldest, run)
+
+    def _give_up(self, run_id: RunId, instead_of: Run) -> None:
+        """Nobody can resume that interrupted run any more."""
+        forgotten = self.runs.get(run_id)
+        if forgotten is not None and forgotten is not instead_of:
+            forgotten.state, forgotten.ended_at = "ended", forgotten.paused_at
+            self.end(forgotten)
 
     def close(self, call: Call) -> None:
         """A call is over: take it off the open books, remember that it was there."""
@@ -78,6 +83,10 @@ class Books:
         self._closed[key] = None
         while len(self._closed) > CLOSED_CALLS_KEPT:
             self._closed.popitem(last=False)
+
+    def forget_closed(self, key: CallKey) -> None:
+        """An attempt that was given up may still come again."""
+        self._closed.pop(key, None)
 
     def was_closed(self, key: CallKey) -> bool:
         """Whether this attempt is known to be over."""

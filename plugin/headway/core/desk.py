@@ -49,9 +49,10 @@ class CallDesk:
     def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
         """Put an attempt on the books, with the endpoints that may serve it."""
         run = self._runs.run_of(ask, client, at)
-        for earlier in range(1, ask.attempt):
-            if (stale := self._books.calls.get((ask.call, earlier))) is not None:
-                self.close(stale, at, outcome="error")
+        if ask.attempt > 1:
+            for earlier in [one for one in run.calls if one.ask.call == ask.call]:
+                if earlier.ask.attempt < ask.attempt and earlier.state is not CallState.CLOSED:
+                    self.close(earlier, at, outcome="error")
         if ask.run != run.id:
             ask = msgspec.structs.replace(ask, run=run.id)
         call = Call(
@@ -95,7 +96,12 @@ class CallDesk:
         key: CallKey = (fact.ask.call, fact.ask.attempt)
         if self._books.was_closed(key):
             return
-        call = self._books.calls.get(key) or self.open(fact.ask, client, pool, at)
+        call = self._books.calls.get(key)
+        if call is None:
+            call = self.open(fact.ask, client, pool, at)
+        else:
+            # its run may have been given up while the client was away
+            self._runs.run_of(call.ask, client, at)
         call.client = client
         self._books.waiting.pop(key, None)
         if call.endpoint is not None and call.endpoint in self._endpoints:
@@ -107,6 +113,7 @@ class CallDesk:
         call.released_at = since
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None:
+            call.endpoint, call.model = None, ""
             return
         view = self._view(since)
         call.endpoint, call.model = endpoint_id, endpoint.spec.model
@@ -118,6 +125,7 @@ class CallDesk:
             output_tokens=call.output.p50,
             kv_tokens=call.prompt_tokens + call.output.p90,
             released_at=since,
+            speed=endpoint.speed,
         )
         endpoint.add(call.key, load)
 
@@ -171,7 +179,9 @@ class CallDesk:
         """Drop what the client waited for; keep what runs on the books until it must be over."""
         for call in self._books.calls_of_client(client):
             if call.state is CallState.WAITING:
+                # not over for good: its client sends it by itself, or asks again when it is back
                 self.close(call, at, outcome="cancelled")
+                self._books.forget_closed(call.key)
                 continue
             call.step(CallStep.LOSE_CLIENT, at)
             worst_s = call.service_s

@@ -25,12 +25,13 @@ WORN_OUT_SHARE = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Load:
-    """One call on an endpoint, as predicted at its release."""
+    """One call on an endpoint, as predicted at its release, when `speed` was believed."""
 
     prompt_tokens: int
     output_tokens: float
     kv_tokens: float
     released_at: Seconds
+    speed: float = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,21 +183,31 @@ class Endpoint:
 
     # -- learning ------------------------------------------------------------------------
 
-    def observed(self, predicted_s: Seconds, real_s: Seconds) -> None:
-        """A call took `real_s` where `predicted_s` was expected: correct the believed speed."""
+    def observed(self, predicted_s: Seconds, real_s: Seconds, *, at_speed: float) -> None:
+        """A call took `real_s`, not the `predicted_s` expected when `at_speed` was believed.
+
+        The believed speed moves towards what this call shows, however many calls were
+        predicted before the last correction.
+        """
         if predicted_s <= 0 or real_s <= 0:
             return
         self.speed_samples += 1
         weight = max(SPEED_WEIGHT, 1.0 / (self.speed_samples + 1))
-        ratio = min(max(real_s / predicted_s, 0.2), 5.0)
+        shown = real_s / predicted_s * at_speed
+        ratio = min(max(shown / self.speed, 0.2), 5.0)
         low, high = SPEED_RANGE
         self.speed = min(max(self.speed * ratio**weight, low), high)
         self._load_at = -1.0
 
     def fault(self, at: Seconds, trouble: str) -> None:
-        """A call failed for a reason that lies with the endpoint: after a few, rest it."""
-        self.faults += 1
+        """A call failed for a reason that lies with the endpoint: after a few, rest it.
+
+        While it rests, calls sent before only tell of the same trouble.
+        """
         self.trouble = trouble
+        if at < self.down_until:
+            return
+        self.faults += 1
         if self.faults >= FAULTS_BEFORE_DOWN:
             rest = DOWN_FIRST_S * 2 ** min(self.faults - FAULTS_BEFORE_DOWN, 10)
             self.down_until = at + min(rest, DOWN_LONGEST_S)
@@ -218,10 +229,10 @@ class Endpoint:
         self.trouble = fact.error
         if not fact.reachable:
             return
-        if fact.kv_tokens is not None and self.profile.kv_tokens is None:
+        if fact.kv_tokens and fact.kv_tokens > 0 and self.profile.kv_tokens is None:
             self.kv_tokens = fact.kv_tokens
         if self.profile.seats is None:
-            if fact.seats is not None:
+            if fact.seats is not None and fact.seats > 0:
                 self.seats = fact.seats
             elif fact.waiting and fact.running and (fact.kv_used is None or fact.kv_used < 0.9):
                 self.seats = max(self.seats or 0, fact.running)

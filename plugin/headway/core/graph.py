@@ -182,18 +182,22 @@ class Run:
         """For each ended node: alone-seconds and output tokens from its start to the run's end.
 
         Seconds follow the longest path over the DAG of parents; tokens count all branches that
-        started with or after the node. A call's wall time is replaced by what it would have
-        taken alone, so that load at the time does not look like work.
+        started with the node (in its step) or after it. A call's wall time is replaced by what it
+        would have taken alone, so that load at the time does not look like work.
         """
         ordered = sorted(
             (node for node in self.nodes.values() if node.ended_at is not None),
             key=lambda node: (node.started_at, node.id),
         )
+        together: dict[float, int] = {}
+        for node in ordered:
+            moment = node.step or node.started_at
+            together[moment] = together.get(moment, 0) + node.output_tokens
         after: dict[NodeId, Seconds] = {}
         tokens_after = 0
         for node in reversed(ordered):
             rest = node.length_s + after.get(node.id, 0.0)
-            tokens_after += node.output_tokens
+            tokens_after += together.pop(node.step or node.started_at, 0)
             for parent in node.parents:
                 after[parent] = max(after.get(parent, 0.0), rest)
             yield node, rest, tokens_after

@@ -28,20 +28,22 @@ class Teacher:
             return
         ask = call.ask
         query = Query(graph=ask.graph, node=ask.node_name, visit=ask.visit, model=call.model)
-        if ended.output_tokens is not None:
+        if ended.output_tokens is not None and ended.output_tokens >= 0:
             self._foresight.output_tokens.learn(query, float(ended.output_tokens))
             if load.output_tokens > 0 and call.released_at is not None:
                 share = ended.output_tokens / load.output_tokens
-                endpoint.observed(call.service_s * max(share, 0.05), at - call.released_at)
+                predicted_s = call.service_s * max(share, 0.05)
+                endpoint.observed(predicted_s, at - call.released_at, at_speed=load.speed)
 
     def call_followed(self, call: Call, same_endpoint: bool) -> None:
         """Whether a prompt was found in the cache of the endpoint that served the run last."""
         ended = call.ended
-        if ended is None or not same_endpoint or not ended.prompt_tokens:
+        if ended is None or not same_endpoint or ended.cached_tokens is None:
             return
-        if ended.cached_tokens is not None:
+        if ended.prompt_tokens is not None and ended.prompt_tokens > 0:
             place = Query(graph=call.ask.graph, node=call.ask.node_name)
-            self._foresight.prefix_share.learn(place, ended.cached_tokens / ended.prompt_tokens)
+            share = ended.cached_tokens / ended.prompt_tokens
+            self._foresight.prefix_share.learn(place, min(max(share, 0.0), 1.0))
 
     def answer(self, run: Run, topology: Topology, node: Node | None, call: Call) -> None:
         """An answer came whose worth will show; one that calls tools is not finished."""
@@ -98,6 +100,8 @@ class Teacher:
         said = [one for one in run.unsaid if not node_name or one.node_name == node_name]
         for one in said:
             self._judge(run, one, ok=ok, source=JUDGED_BY_FEEDBACK)
+        if not ok:
+            run.failed_models += tuple(one.model for one in said)
         taken = {id(one) for one in said}
         run.unsaid = [one for one in run.unsaid if id(one) not in taken]
 

@@ -60,7 +60,7 @@ class PoolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: tuple[str, ...]
     fallback: str = ""
     switch_in_loop: bool = False
-    idle_grace_s: Seconds = 5.0
+    idle_grace_s: Seconds = 2.0
 
 
 ASSUMED: tuple[Need, ...] = ("tools", "response_format")

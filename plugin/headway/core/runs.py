@@ -95,7 +95,7 @@ class RunKeeper:
 
     def end(self, run: Run, outcome: Outcome, at: Seconds) -> None:
         """A run is over, with every graph inside it."""
-        if outcome == "interrupted":
+        if outcome == "interrupted" and run.thread:
             run.pause(at)
             self._books.interrupt(run)
             return
@@ -165,14 +165,25 @@ class RunKeeper:
             self._teacher.feedback(one, fact.ok, name)
 
     def forget_lost(self, at: Seconds, grace_s: Seconds) -> None:
-        """End the runs whose client went away and did not tell of them again."""
+        """End the runs whose client went away and did not tell of them again.
+
+        One with calls still open (its own, or over another client's connection) is looked at later.
+        """
         for client, lost_at in list(self._books.lost_clients.items()):
-            if at - lost_at < grace_s:
+            if at < lost_at + grace_s:
                 continue
-            del self._books.lost_clients[client]
+            busy = False
             for run in [r for r in self._books.runs.values() if r.client == client]:
-                if run.state == "open" and run.parent is None:
+                if run.state != "open" or run.parent is not None:
+                    continue
+                if any(self.is_within(call.run, run) for call in self._books.calls.values()):
+                    busy = True
+                else:
                     self.end(run, "cancelled", at)
+            if busy:
+                self._books.wake(at + grace_s, "forget")
+            else:
+                del self._books.lost_clients[client]
 
     def account(self, run: Run, call: Call, alone_s: Seconds, at: Seconds) -> None:
         """Add a closed call's time and tokens to its node, and to the nodes around its graph."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headway.core.books import Books
-from headway.core.calls import Call, CallKey, CallState
+from headway.core.calls import Call, CallKey, CallState, CallStep
 from headway.core.commands import AnyCommand, Notice, SetTimer
 from headway.core.desk import CallDesk
 from headway.core.endpoints import Endpoint
@@ -196,6 +196,8 @@ class Scheduler:
             return
         if (known := self.books.calls.get(key)) is not None:
             known.client = client
+            if known.state is CallState.ORPHANED:
+                known.step(CallStep.SEND, at)
             if known.grant is not None:
                 self._out.append(known.readdressed(client))
             return
@@ -206,8 +208,12 @@ class Scheduler:
         self.books.waiting[key] = call
         self.books.wake(at + self.pool.name(fact.pool_name).idle_grace_s, "look", key)
         self.books.wake(at + HOLD_SHARE * fact.hold_limit_s, "force", key)
+        self._mind_outage(call, at)
+
+    def _mind_outage(self, call: Call, at: Seconds) -> None:
+        """A call that nothing up can serve does not wait longer than the outage grace."""
         if not any(self.endpoints[one].up(at) for one in call.candidates):
-            self.books.wake(at + OUTAGE_GRACE_S, "outage", key)
+            self.books.wake(at + OUTAGE_GRACE_S, "outage", call.key)
 
     def _refuse(self, call: Call, at: Seconds) -> None:
         """Nothing in the pool can serve the call: the client uses the fallback."""
@@ -279,15 +285,15 @@ class Scheduler:
         endpoint = self.endpoints.get(fact.endpoint)
         if endpoint is None:
             return
-        was_up = endpoint.up(at)
+        was_reachable = endpoint.reachable
         endpoint.seen(fact, at)
-        if was_up and not endpoint.up(at):
+        if was_reachable and not endpoint.reachable:
             self._noticed.pop(("endpoint_up", endpoint.id), None)
             self._notice("endpoint_down", endpoint.id, f"{endpoint.id} is down: {fact.error}")
             for call in self.books.waiting.values():
                 if endpoint.id in call.candidates:
                     self.books.wake(at + OUTAGE_GRACE_S, "outage", call.key)
-        elif not was_up and endpoint.up(at):
+        elif not was_reachable and endpoint.reachable:
             self._noticed.pop(("endpoint_down", endpoint.id), None)
             self._notice("endpoint_up", endpoint.id, f"{endpoint.id} is back")
 
@@ -313,5 +319,7 @@ class Scheduler:
             )
         for call in list(self.books.waiting.values()):
             self._desk.find_candidates(call, self.pool)
-            if not call.candidates:
+            if call.candidates:
+                self._mind_outage(call, at)
+            else:
                 self._refuse(call, at)

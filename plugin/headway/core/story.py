@@ -3,12 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from headway.core.books import Books
 from headway.core.calls import Call, CallState
 from headway.core.commands import Score
 from headway.core.endpoints import Endpoint
 from headway.core.errors import HeadwayError
-from headway.core.facts import CallSent, Event, Fact, GraphSeen, NodeStarted, RunStarted
+from headway.core.facts import (
+    CallSent,
+    ClientLost,
+    Event,
+    Fact,
+    GraphSeen,
+    NodeStarted,
+    RunEnded,
+    RunStarted,
+)
 from headway.core.graph import Node, Run
 from headway.core.pool import Pool
 from headway.core.types import EndpointId, RunId, Seconds
@@ -202,6 +213,9 @@ def told_anew(
             ),
             run,
         )
+        for alias in [alias for alias, real in books.aliases.items() if real == run.id]:
+            tell(RunEnded(run=run.id, outcome="interrupted"), run)
+            tell(RunStarted(run=alias, graph=run.graph, thread=run.thread, resumed=True), run)
         for node in run.nodes.values():
             if node.ended_at is None:
                 tell(
@@ -215,14 +229,26 @@ def told_anew(
                     ),
                     run,
                 )
+        if run.state == "interrupted":
+            tell(RunEnded(run=run.id, outcome="interrupted"), run)
     for call in books.calls.values():
         events.append(_call_anew(call, at))
+    gone = dict.fromkeys(books.lost_clients)
+    gone |= dict.fromkeys(c.client for c in books.calls.values() if c.state is CallState.ORPHANED)
+    events += [Event(at=at, fact=ClientLost(), client=client) for client in gone]
     return tuple(events)
 
 
 def _call_anew(call: Call, at: Seconds) -> Event:
     if call.state is CallState.WAITING:
-        return Event(at=at, fact=call.ask, client=call.client)
+        waited_s = at - call.ready_at
+        ask = msgspec.structs.replace(
+            call.ask,
+            age_s=call.ask.age_s + waited_s,
+            run_age_s=call.ask.run_age_s + waited_s,
+            hold_limit_s=call.ask.hold_limit_s - waited_s,
+        )
+        return Event(at=at, fact=ask, client=call.client)
     sent_s = at - (call.released_at if call.released_at is not None else at)
     fact = CallSent(ask=call.ask, endpoint=call.endpoint or EndpointId(""), sent_s=sent_s)
     return Event(at=at, fact=fact, client=call.client)

@@ -109,7 +109,7 @@ class Headway:
             if view.has_room(call, best.endpoint):
                 return self._release(view, call, order, best, prices)
             grace = view.pool.name(call.ask.pool_name).idle_grace_s
-            if view.at - call.ready_at >= grace:
+            if view.at >= call.ready_at + grace:  # as the wake-up was computed: no rounding
                 open_now = [one for one in prices if view.has_room(call, one.endpoint)]
                 if open_now:
                     best = min(open_now, key=lambda price: price.total_s)

@@ -38,13 +38,18 @@ class BaseRates:
         self._failures: dict[tuple[str, str, str], float] = {}
         self._kappas: dict[tuple[str, str], list[float]] = {}
 
-    def _rate(self, query: Query) -> float:
-        prior = self._quality.get(query.model, PRIOR_QUALITY)
+    def _telling(self, query: Query) -> str:
+        """The source that counts at this place; empty if none has seen a failure yet."""
         for source in SOURCES:
             if self._failures.get((source, query.graph, query.node), 0.0) > 0:
-                good, bad = self._counts.get((source, query.graph, query.node, query.model), (0, 0))
-                return (PRIOR_WEIGHT * prior + good) / (PRIOR_WEIGHT + good + bad)
-        return prior
+                return source
+        return ""
+
+    def _rate(self, query: Query) -> float:
+        prior = self._quality.get(query.model, PRIOR_QUALITY)
+        source = self._telling(query)
+        good, bad = self._counts.get((source, query.graph, query.node, query.model), (0, 0))
+        return (PRIOR_WEIGHT * prior + good) / (PRIOR_WEIGHT + good + bad)
 
     def _kappa(self, model: str, after: str) -> float:
         good, expected = self._kappas.get((model, after), (0.0, 0.0))
@@ -64,16 +69,19 @@ class BaseRates:
         """How an answer was judged. Raises `ValueError` for a source that is not known."""
         if source not in SOURCES:
             raise ValueError(f"no source {source!r} of judgements; known: {', '.join(SOURCES)}")
-        after = _after(query.model, failed)
-        if after:
-            kappa = self._kappas.setdefault((query.model, after), [0.0, 0.0])
-            kappa[0] += ok
-            kappa[1] += self._rate(query)
+        expected = self._rate(query)
         counts = self._counts.setdefault((source, query.graph, query.node, query.model), [0.0, 0.0])
         counts[0 if ok else 1] += 1.0
         if not ok:
             place = (source, query.graph, query.node)
             self._failures[place] = self._failures.get(place, 0.0) + 1.0
+        after = _after(query.model, failed)
+        # an answer is judged by several sources, but is one observation of what a repeat is worth
+        telling = self._telling(query)
+        if after and (source == telling or (not telling and source != "node")):
+            kappa = self._kappas.setdefault((query.model, after), [0.0, 0.0])
+            kappa[0] += ok
+            kappa[1] += expected
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""

@@ -1,0 +1,55 @@
+# One entry point for everything. `make demo` and `make test` set up what they need.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    ?= demo-out
+
+.PHONY: help setup demo demo-quick test lint types imports wheel bench golden check clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
+
+setup: $(READY)  ## make .venv and install everything (first run: a minute or two)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Headway needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## the same LangGraph programs with and without Headway, side by side (under 5 minutes)
+	@mkdir -p $(OUT)
+	$(BIN)/headway demo --json $(OUT)/demo.json --plot $(OUT)/demo.png
+
+demo-quick: $(READY)   ## a shortened demo, for CI
+	@mkdir -p $(OUT)
+	$(BIN)/headway demo --quick --json $(OUT)/quick.json --plot $(OUT)/quick.png
+
+test: $(READY)   ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)   ## style, formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## static types, strict
+	$(BIN)/mypy
+
+imports: $(READY)   ## who may import whom
+	$(BIN)/lint-imports
+
+wheel: $(READY)  ## build the wheel and run the tests against it in a clean environment
+	tests/wheel.sh $(BIN)/python
+
+bench: $(READY)  ## costs as ratios within one run, into bench.json
+	$(BIN)/python -m tests.bench --json bench.json
+
+golden: $(READY) ## record the golden journals anew; commit them with the reason
+	$(BIN)/python tests/golden/record.py
+
+check: lint types imports test   ## what to run before a commit
+
+clean:           ## remove what was made here
+	rm -rf $(VENV) dist build demo-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis
