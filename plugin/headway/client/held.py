@@ -1,0 +1,118 @@
+"""A call that waits for its grant, and the two ways of waiting: a thread's and a loop's."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+import msgspec
+
+from headway.client.route import Route
+from headway.core.facts import CallEnded, CallReady, NodeEnded, RunEnded
+from headway.core.types import CallId, Seconds
+
+log = logging.getLogger("headway")
+
+LONGEST_S = 86_400.0
+
+
+class Held:
+    """One asked attempt. Fields change only under the client's lock.
+
+    `deadline` is when the waiter stops believing: the end of the acknowledge clock at
+    first, of the hold clock once `acked`, or the staggered moment once `lost`.
+    """
+
+    def __init__(self, ask: CallReady) -> None:
+        self.ask = ask
+        self.asked_at: Seconds = 0.0
+        self.deadline: Seconds = 0.0
+        self.asked = False
+        self.acked = False
+        self.extended = False
+        self.lost = False
+        self.route: Route | None = None
+
+    @property
+    def key(self) -> tuple[CallId, int]:
+        """What the daemon's answers name."""
+        return (self.ask.call, self.ask.attempt)
+
+    def hold_until(self, grace_s: Seconds) -> Seconds:
+        """The end of the hold clock."""
+        limit = self.ask.hold_limit_s
+        return self.asked_at + (min(limit, LONGEST_S) if limit > 0 else 0.0) + grace_s
+
+    def resolve(self, route: Route) -> None:
+        """End the wait, from any thread."""
+        self.route = route
+
+
+class ThreadHeld(Held):
+    """Waits in a thread."""
+
+    def __init__(self, ask: CallReady) -> None:
+        super().__init__(ask)
+        self._event = threading.Event()
+
+    def resolve(self, route: Route) -> None:
+        """End the wait, from any thread."""
+        self.route = route
+        self._event.set()
+
+    def wait(self) -> None:
+        """Return when resolved, or at the deadline as it was on entry."""
+        self._event.wait(max(0.0, self.deadline - monotonic()))
+
+
+class LoopHeld(Held):
+    """Waits on whatever event loop runs now."""
+
+    def __init__(self, ask: CallReady) -> None:
+        super().__init__(ask)
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[None] | None = None
+
+    def resolve(self, route: Route) -> None:
+        """End the wait, from any thread; a loop that is closed has nobody waiting."""
+        self.route = route
+        if self._loop.is_closed():
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            log.debug("the event loop of %s closed while the call was held", self.ask.call)
+
+    async def wait(self, at_deadline: Callable[[], None]) -> Route:
+        """Await the route; `at_deadline` runs at each deadline that passes without one."""
+        self._future = self._loop.create_future()
+        timer: asyncio.TimerHandle | None = None
+
+        def tick() -> None:
+            nonlocal timer
+            if self.route is None:
+                at_deadline()
+            if self.route is None:
+                timer = self._loop.call_later(max(0.0, self.deadline - monotonic()), tick)
+
+        timer = self._loop.call_later(max(0.0, self.deadline - monotonic()), tick)
+        try:
+            while self.route is None:
+                await self._future
+        finally:
+            timer.cancel()
+        return self.route
+
+    def _wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
+def ends(fact: msgspec.Struct, ask: CallReady) -> bool:
+    """Whether `fact` closes the asked attempt, its node or its run."""
+    if isinstance(fact, NodeEnded):
+        return (fact.run, fact.node) == (ask.run, ask.node)
+    if isinstance(fact, CallEnded):
+        return fact.call == ask.call and fact.attempt >= ask.attempt
+    return isinstance(fact, RunEnded) and fact.run == ask.run
