@@ -1,0 +1,85 @@
+"""``headway up``: runs the daemon in the foreground until a signal or ``shutdown``."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headway.cli.options import SocketOption, TokenOption, socket_path, tcp_address
+from headway.core.errors import ConfigError, HeadwayError
+from headway.daemon.config import DEFAULT_FILE, Config, load_config
+from headway.daemon.files import journal_folder
+from headway.daemon.queries import answer
+from headway.daemon.server import Daemon, Options
+
+log = logging.getLogger("headway.daemon")
+
+
+def up(
+    config: Annotated[Path, typer.Option(help="The configuration.")] = Path(DEFAULT_FILE),
+    socket: SocketOption = None,
+    tcp: Annotated[
+        str | None, typer.Option("--tcp", help="Listen on HOST:PORT too.", metavar="HOST:PORT")
+    ] = None,
+    token_file: TokenOption = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="The journal's folder.", show_default="beside the socket")
+    ] = None,
+    no_journal: Annotated[bool, typer.Option("--no-journal", help="Keep no journal.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the scheduler daemon for one pool."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    if journal is not None and no_journal:
+        raise ConfigError("--journal and --no-journal exclude each other")
+    address, token = tcp_address(tcp, token_file)
+    path = socket_path(socket)
+    folder = None if no_journal else journal or journal_folder(path)
+    options = Options(socket=path, tcp=address, token=token, journal=folder)
+    asyncio.run(_run(load_config(config), options))
+
+
+async def _run(config: Config, options: Options) -> None:
+    daemon = Daemon(config, options)
+    await daemon.start()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, daemon.request_stop)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload_soon() -> None:
+        task = asyncio.create_task(_reload(daemon))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload_soon)
+    print(_ready(daemon), flush=True)
+    try:
+        await daemon.until_stopped()
+    finally:
+        await daemon.stop()
+    print("headway: stopped", flush=True)
+
+
+async def _reload(daemon: Daemon) -> None:
+    try:
+        await answer(daemon, "reload", {})
+    except HeadwayError as error:
+        log.error("the configuration stays as it was: %s", error)
+
+
+def _ready(daemon: Daemon) -> str:
+    """The line that scripts wait for."""
+    pool = daemon.shell.pool
+    tcp = f" and {daemon.tcp_address[0]}:{daemon.tcp_address[1]}" if daemon.tcp_address else ""
+    return (
+        f"headway: ready on {daemon.options.socket}{tcp} "
+        f"({len(pool.endpoints)} endpoints, policy {daemon.shell.recipe.policy}, "
+        f"mode {daemon.mode})"
+    )

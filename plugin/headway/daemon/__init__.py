@@ -1,0 +1,1 @@
+"""The daemon: sockets, scraping, configuration and persistence around the scheduler."""

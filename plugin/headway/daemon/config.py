@@ -1,0 +1,217 @@
+"""headway.yaml, checked: from the file to a pool, a policy and what to say about it.
+
+Every mistake is told with file, line, path and what to write instead; all of
+them at once, so that a file is mended in one go.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from headway.core.errors import ConfigError
+from headway.core.pool import EndpointSpec, Pool, PoolName, Profile
+from headway.core.types import EndpointId
+from headway.daemon.schema import EndpointSection, FileSection
+from headway.daemon.yamllines import KeyPath, read_yaml
+
+DEFAULT_FILE = "headway.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a configuration file says.
+
+    `notes` name keys that were set and do not act yet. `emulate` is left as
+    it was read: the emulator checks it.
+    """
+
+    path: Path
+    pool: Pool
+    policy: str
+    params: dict[str, Any]
+    seed: int
+    emulate: Any
+    notes: tuple[str, ...]
+
+
+def load_config(path: Path) -> Config:
+    """Read and check `path`. Raises `ConfigError` that names all mistakes."""
+    content, lines = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: should hold keys such as `endpoints:` and `models:`")
+    try:
+        file = FileSection.model_validate(content)
+    except ValidationError as error:
+        problems = [_problem(item["loc"], item, lines, path) for item in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+    problems = [f"{_where(path, at, lines)}: {text}" for at, text in _contradictions(file)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Config(
+        path=path,
+        pool=_pool(file),
+        policy=file.policy.name,
+        params=dict(file.policy.model_extra or {}),
+        seed=file.policy.seed,
+        emulate=file.emulate,
+        notes=_notes(file),
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean X?`` for the known name nearest to `name`, or all that are known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+def _where(path: Path, at: KeyPath, lines: dict[KeyPath, int]) -> str:
+    probe = at
+    while probe and probe not in lines:
+        probe = probe[:-1]
+    place = f"{path}:{lines[probe]}" if probe else str(path)
+    dotted = ".".join(str(part) for part in at)
+    return f"{place}: {dotted}" if dotted else place
+
+
+def _problem(loc: KeyPath, item: Any, lines: dict[KeyPath, int], path: Path) -> str:
+    """One line for one of pydantic's findings."""
+    at = tuple(part for part in loc if part != "[key]")
+    if item["type"] == "extra_forbidden":
+        known = _keys_at(at[:-1])
+        return f"{_where(path, at, lines)}: unknown key `{at[-1]}`{nearest(str(at[-1]), known)}"
+    if item["type"] == "missing":
+        return f"{_where(path, at[:-1], lines)}: `{at[-1]}` is missing"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{_where(path, at, lines)}: {message[0].lower()}{message[1:]}"
+
+
+def _keys_at(at: KeyPath) -> tuple[str, ...]:
+    """The keys that the section at a path knows."""
+    section: type[BaseModel] | None = FileSection
+    for part in at:
+        field = section.model_fields.get(str(part)) if section is not None else None
+        if field is None:  # an index or a name of the user's: the section stays
+            continue
+        section = _section_in(field.annotation)
+    return tuple(section.model_fields) if section is not None else ()
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _section_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _contradictions(file: FileSection) -> Iterable[tuple[KeyPath, str]]:
+    """What is wrong although every key by itself is right."""
+    first: dict[str, int] = {}
+    for number, endpoint in enumerate(file.endpoints):
+        if endpoint.id in first:
+            yield (
+                ("endpoints", number, "id"),
+                f"`{endpoint.id}` is already the id of endpoint {first[endpoint.id]}: "
+                "give each its own",
+            )
+        first.setdefault(endpoint.id, number)
+    models = {endpoint.model for endpoint in file.endpoints}
+    for name, entry in file.models.items():
+        for model in entry.any_of:
+            if model not in models:
+                yield (
+                    ("models", name),
+                    f"no endpoint serves `{model}`{nearest(model, models)}",
+                )
+        if len(set(entry.any_of)) < len(entry.any_of):
+            yield ("models", name), "lists a model twice"
+        targets = models | set(first)
+        if entry.fallback and entry.fallback not in targets:
+            yield (
+                ("models", name, "fallback"),
+                f"no endpoint or model `{entry.fallback}`{nearest(entry.fallback, targets)}",
+            )
+    for key, section in (("capabilities", file.capabilities), ("quality", file.quality)):
+        for model in section:
+            if model not in models:
+                yield (key, model), f"no endpoint serves `{model}`{nearest(model, models)}"
+
+
+def _pool(file: FileSection) -> Pool:
+    return Pool(
+        endpoints=tuple(_endpoint(section) for section in file.endpoints),
+        names=tuple(
+            PoolName(
+                name=name,
+                models=tuple(entry.any_of),
+                fallback=entry.fallback,
+                switch_in_loop=entry.switch_in_loop,
+                idle_grace_s=entry.idle_grace_s,
+            )
+            for name, entry in file.models.items()
+        ),
+        capabilities={model: tuple(needs) for model, needs in file.capabilities.items()},
+        quality=dict(file.quality),
+        gateways=dict(file.gateways),
+        class_deadlines={
+            name: section.deadline_s
+            for name, section in file.classes.items()
+            if section.deadline_s is not None
+        },
+    )
+
+
+def _endpoint(section: EndpointSection) -> EndpointSpec:
+    profile = section.profile
+    return EndpointSpec(
+        id=EndpointId(section.id),
+        url=section.url,
+        model=section.model,
+        engine=section.engine,
+        api_key=section.api_key,
+        server=section.server,
+        profile=Profile(**profile.model_dump()) if profile is not None else None,
+        context_tokens=section.context_tokens,
+        rpm=section.rpm,
+        tpm=section.tpm,
+        price=section.price,
+        rtt_s=section.rtt,
+    )
+
+
+_IDLE_KEYS = {
+    "endpoints": ("rpm", "tpm", "price"),
+    "models": ("wait_for_confidence_ms", "send_text"),
+    "classes": ("weight", "least_share"),
+}
+"""Keys of a section that are read and kept but do not change a decision yet."""
+
+
+def _notes(file: FileSection) -> tuple[str, ...]:
+    sections: dict[str, list[BaseModel]] = {
+        "endpoints": list(file.endpoints),
+        "models": list(file.models.values()),
+        "classes": list(file.classes.values()),
+    }
+    idle = [
+        f"{section}.{key}"
+        for section, keys in _IDLE_KEYS.items()
+        for key in keys
+        if any(key in item.model_fields_set for item in sections[section])
+    ]
+    profiles = [endpoint.profile for endpoint in file.endpoints if endpoint.profile is not None]
+    if any("wake_s" in profile.model_fields_set for profile in profiles):
+        idle.append("endpoints.profile.wake_s")
+    idle += [key for key in ("gateways", "tenants") if getattr(file, key)]
+    if not idle:
+        return ()
+    return (f"set in the configuration but not in effect yet: {', '.join(idle)}",)

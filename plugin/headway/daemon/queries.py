@@ -1,0 +1,114 @@
+"""What an operator may ask of a running daemon, and order it to do.
+
+Whoever reached this is of the daemon's own user, or had the token.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headway import __version__
+from headway.core.errors import HeadwayError
+from headway.core.facts import ModeSet, PoolSet
+from headway.daemon.config import load_config, nearest
+from headway.daemon.shell import Recipe
+
+if TYPE_CHECKING:
+    from headway.daemon.server import Daemon
+
+Body = dict[str, Any]
+
+
+async def answer(daemon: "Daemon", what: str, args: Body) -> Body:
+    """The body of the reply. Raises `HeadwayError` with a text for the operator."""
+    query = _QUERIES.get(what)
+    if query is None:
+        raise HeadwayError(f"this daemon does not know {what!r}{nearest(what, _QUERIES)}")
+    return await query(daemon, args)
+
+
+async def _status(daemon: "Daemon", args: Body) -> Body:
+    shell, options = daemon.shell, daemon.options
+    journal = shell.journal
+    body: Body = dict(shell.status())
+    body["daemon"] = {
+        "version": __version__,
+        "pid": os.getpid(),
+        "uptime_s": asyncio.get_running_loop().time() - daemon.started_at,
+        "socket": str(options.socket),
+        "tcp": ":".join(map(str, daemon.tcp_address)) if daemon.tcp_address else "",
+        "config": str(daemon.config.path),
+        "clients": daemon.clients,
+        "events": shell.events,
+        "errors": shell.errors,
+        "journal": str(journal.path) if journal is not None else "",
+        "journal_bytes": journal.size_bytes if journal is not None else 0,
+        "journal_error": shell.journal_error,
+        "notes": list(daemon.config.notes),
+    }
+    body["covered"] = dict(sorted(daemon.books.covered.items()))
+    body["passed"] = [
+        {"why": why, "target": target, "count": count}
+        for (why, target), count in sorted(daemon.books.passed.items())
+    ]
+    return body
+
+
+async def _explain(daemon: "Daemon", args: Body) -> Body:
+    return daemon.shell.explain(str(args.get("run", "last")))
+
+
+async def _mode(daemon: "Daemon", args: Body) -> Body:
+    try:
+        order = msgspec.convert(args, ModeSet)
+    except msgspec.ValidationError:
+        raise HeadwayError("the mode is one of on, shadow, off") from None
+    daemon.shell.tell(order)
+    await daemon.pool_changed()
+    return {"mode": daemon.mode}
+
+
+async def _reload(daemon: "Daemon", args: Body) -> Body:
+    """Read the configuration again; if anything in it is wrong, all stays as it is."""
+    shell = daemon.shell
+    config = load_config(daemon.config.path)
+    pool = msgspec.structs.replace(config.pool, mode=daemon.mode)
+    recipe = Recipe(pool=pool, policy=config.policy, params=config.params, seed=shell.recipe.seed)
+    now = shell.recipe
+    if (recipe.policy, recipe.params) != (now.policy, now.params):
+        shell.rebase(recipe)
+        changed = "pool and policy"
+    elif pool != shell.pool:
+        shell.tell(PoolSet(pool=pool))
+        changed = "pool"
+    else:
+        changed = "nothing"
+    daemon.config = config
+    await daemon.pool_changed()
+    return {"changed": changed, "endpoints": len(pool.endpoints), "notes": list(config.notes)}
+
+
+async def _journal(daemon: "Daemon", args: Body) -> Body:
+    daemon.shell.flush()
+    journal = daemon.shell.journal
+    if journal is None:
+        raise HeadwayError(daemon.shell.journal_error or "this daemon keeps no journal")
+    return {"path": str(journal.path), "bytes": journal.size_bytes}
+
+
+async def _shutdown(daemon: "Daemon", args: Body) -> Body:
+    asyncio.get_running_loop().call_soon(daemon.request_stop)
+    return {"stopping": True}
+
+
+_QUERIES: dict[str, Callable[["Daemon", Body], Awaitable[Body]]] = {
+    "explain": _explain,
+    "journal": _journal,
+    "mode": _mode,
+    "reload": _reload,
+    "shutdown": _shutdown,
+    "status": _status,
+}

@@ -1,0 +1,98 @@
+"""What `explain` and `status` print of an answer; tolerant of what it lacks."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from headway.cli.show import show_run, show_status
+
+
+def printed(show: Any, body: dict[str, Any]) -> str:
+    out = io.StringIO()
+    show(body, Console(file=out, width=160, no_color=True))
+    return out.getvalue()
+
+
+RUN = {
+    "run": "r1",
+    "graph": "code",
+    "state": "ended",
+    "outcome": "ok",
+    "age_s": 75.0,
+    "paused_s": 3.0,
+    "deadline_s": 80.0,
+    "calls": [
+        {
+            "call": "c1",
+            "attempt": 2,
+            "node": "repair",
+            "visit": 3,
+            "pool_name": "agent",
+            "held_s": 0.25,
+            "endpoint": "large-1",
+            "model": "large",
+            "urgency": 0.5,
+            "why": "two failures before [small]",
+            "scores": [
+                {"endpoint": "small-1", "cost_s": 9.5, "parts": {"own_s": 2.0, "retry_s": 7.5}},
+                {"endpoint": "large-1", "cost_s": 6.0, "parts": [["own_s", 5.0]]},
+            ],
+            "excluded": {"tiny-1": "context of 2048 tokens is too small"},
+            "outcome": "ok",
+            "prompt_tokens": 900,
+            "output_tokens": 300,
+            "duration_s": 5.5,
+        },
+        {"call": "c2", "node": "write"},
+    ],
+}
+
+
+def test_a_run_call_by_call() -> None:
+    text = printed(show_run, RUN)
+    assert (
+        "run r1 of graph code: ended ok after 75.0 s, deadline 80.0 s, "
+        "3.0 s of waiting for a person apart" in text
+    )
+    assert "repair (visit 3)  call c1 attempt 2, asked for agent" in text
+    assert "-> large-1 (large), held 250 ms, urgency 0.5" in text
+    assert "why: two failures before [small]" in text
+    assert "not tiny-1: context of 2048 tokens is too small" in text
+    assert "ok after 5.5 s, 900 tokens in, 300 out" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["candidate", "cost", "own", "s", "retry", "s"] in rows
+    assert ["small-1", "9.5", "2", "7.5"] in rows
+    assert ["*", "large-1", "6", "5"] in rows
+    assert "waiting" in text
+
+
+def test_nothing_is_needed() -> None:
+    assert "run ?" in printed(show_run, {})
+    assert "headway ?" in printed(show_status, {})
+    assert "calls" in printed(show_run, {"calls": None, "run": "[bold]x"})
+
+
+def test_status_shows_load_and_trouble() -> None:
+    rows = [
+        {"id": "a", "model": "m", "up": True, "running": 3, "seats": None, "speed": 0.5},
+        {"id": "b", "model": "m", "up": False, "url": "http://h", "trouble": "answers [500]"},
+    ]
+    body = {
+        "mode": "off",
+        "endpoints": rows,
+        "daemon": {"errors": 2, "notes": ["set but idle: rpm"]},
+        "waiting": {"agent": 4},
+        "running": 3,
+        "pool_names": {"agent": ["m"]},
+    }
+    text = printed(show_status, body)
+    lines = [line.split() for line in text.splitlines()]
+    assert "off: no decisions are made" in text
+    assert ["endpoint", "model", "up", "running", "seats", "speed"] in lines
+    assert ["a", "m", "yes", "3", "-", "0.5"] in lines
+    assert "b (http://h): answers [500]" in text
+    assert "2 facts made the scheduler fail" in text
+    assert "calls: 3 running, waiting for a release: agent 4" in text
+    assert "covered calls: none yet" in text
+    assert "set but idle: rpm" in text
