@@ -1,0 +1,259 @@
+"""The life of an LLM call as this process sees it: attempts, first token, end."""
+
+import asyncio
+import threading
+import time
+import uuid
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from headway.client import Route, Scheduling
+from headway.context import Scope
+from headway.core.facts import CallEnded, CallReady, FirstToken
+from headway.core.types import CallId, NodeId, Outcome
+from headway_langgraph.body import (
+    Answer,
+    Body,
+    answered_tool_calls,
+    max_tokens,
+    needs,
+    prompt_chars,
+)
+from headway_langgraph.coverage import Coverage
+
+TOOL_CALLS_KEPT = 4096
+HOLD_LIMIT_S = 300.0
+
+
+def error_kind(error: BaseException) -> str:
+    """A short kind for an exception of the SDK, told apart by name as each SDK has its own."""
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return str(status)
+    name = type(error).__name__
+    if "Timeout" in name or isinstance(error, TimeoutError):
+        return "timeout"
+    if "Connect" in name or isinstance(error, ConnectionError):
+        return "connect"
+    if "Validation" in name or "Decode" in name:
+        return "parse"
+    return name
+
+
+class Call:
+    """One logical request; the SDK's retries are its attempts.
+
+    The hooks of one call run one after the other; only `close` may be called
+    from elsewhere (its node's end), so it is what guards against doing it twice.
+    """
+
+    __slots__ = (
+        "_ask",
+        "_calls",
+        "_open",
+        "answer",
+        "attempt",
+        "client",
+        "first_token_s",
+        "foreign",
+        "model",
+        "own_authorization",
+        "ready_at",
+        "scope",
+        "sdk",
+        "sent_at",
+        "untouched",
+        "way",
+    )
+
+    def __init__(
+        self, calls: "Calls", client: Scheduling, sdk: Any, scope: Scope, ask: CallReady, way: str
+    ) -> None:
+        self._calls = calls
+        self._ask = ask
+        self._open = False
+        self.client = client
+        self.sdk = sdk
+        self.scope = scope
+        self.way = way
+        self.attempt = 0
+        self.ready_at = time.monotonic()
+        self.model = ask.pool_name
+        self.foreign = False
+        self.own_authorization: str | None = None
+        self.untouched: tuple[Any, ...] = ()
+        self._start_attempt(self.ready_at)
+
+    def _start_attempt(self, now: float) -> None:
+        self.answer = Answer()
+        self.first_token_s: float | None = None
+        self.sent_at = now
+        self.foreign = False
+        self.own_authorization = None
+
+    def next_attempt(self) -> CallReady:
+        """The question to ask before (each) sending; closes an attempt that is still open."""
+        if self._open:
+            self.close("error", error="retry")
+        now = time.monotonic()
+        self.attempt += 1
+        self.model = self._ask.pool_name
+        self._start_attempt(now)
+        self._open = True
+        self._calls.opened(self)
+        return msgspec.structs.replace(
+            self._ask,
+            attempt=self.attempt,
+            age_s=now - self.ready_at,
+            run_age_s=now - self.scope.run_started,
+        )
+
+    def sent(self, route: Route) -> None:
+        """The decision is here and the request goes out."""
+        self.sent_at = time.monotonic()
+        if route.endpoint is not None and route.source not in ("shadow", "off", "none"):
+            self.model = route.endpoint.model
+
+    def chunk(self, part: Any) -> None:
+        """A piece of a streamed answer arrived."""
+        if self.first_token_s is None:
+            self.first_token_s = time.monotonic() - self.sent_at
+            if self._open:
+                self.client.observe(FirstToken(call=self._ask.call, attempt=self.attempt))
+        self.answer.absorb(part)
+
+    def failed(self, error: BaseException) -> None:
+        """The request (or its stream) ended with an exception."""
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)):
+            # Somebody who stops reading after the last word has the whole answer.
+            self.close("ok" if self.answer.finish_reason else "cancelled")
+        else:
+            self.close("error", error=error_kind(error))
+
+    def close(self, outcome: Outcome = "ok", *, error: str = "") -> None:
+        """The attempt is over. Only the first word counts."""
+        if not self._calls.closed(self) or not self._open:
+            return
+        self._open = False
+        answer = self.answer
+        if answer.tool_ids:
+            self._calls.remember_tools(self.scope, answer.tool_ids, self.model)
+        self.client.observe(
+            CallEnded(
+                call=self._ask.call,
+                attempt=self.attempt,
+                run=self._ask.run,
+                outcome=outcome,
+                error=error,
+                prompt_tokens=answer.prompt_tokens,
+                cached_tokens=answer.cached_tokens,
+                output_tokens=answer.output_tokens,
+                first_token_s=self.first_token_s,
+                duration_s=time.monotonic() - self.sent_at,
+                tool_calls=len(answer.tools),
+                finish_reason=answer.finish_reason,
+            )
+        )
+
+    @property
+    def key(self) -> tuple[NodeId, CallId]:
+        """Where the call hangs."""
+        return self._ask.node, self._ask.call
+
+
+class Calls:
+    """All calls that are open, by node; and which model asked for which tool. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.coverage = Coverage()
+        self.llms: dict[UUID, NodeId] = {}
+        self._open: dict[NodeId, dict[CallId, Call]] = {}
+        self._tools: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def begin(
+        self,
+        *,
+        client: Scheduling,
+        sdk: Any,
+        scope: Scope,
+        body: Body,
+        way: str,
+        timeout_s: float | None,
+    ) -> Call:
+        """A request of a node is about to be made. Nothing is told before its first attempt."""
+        ask = CallReady(
+            call=CallId(uuid.uuid4().hex),
+            attempt=0,
+            run=scope.run,
+            graph=scope.graph,
+            node=scope.node,
+            node_name=scope.node_name,
+            pool_name=str(body.get("model") or ""),
+            parents=scope.parents,
+            visit=scope.visit,
+            step=scope.step,
+            deadline_s=scope.deadline_s,
+            service_class=scope.service_class,
+            tenant=scope.tenant,
+            prompt_chars=prompt_chars(body),
+            max_tokens=max_tokens(body),
+            needs=needs(body),
+            models=scope.models,
+            loop_model=self._loop_model(scope, answered_tool_calls(body)),
+            hold_limit_s=HOLD_LIMIT_S if timeout_s is None else min(HOLD_LIMIT_S, timeout_s / 2),
+        )
+        return Call(self, client, sdk, scope, ask, way)
+
+    def opened(self, call: Call) -> None:
+        """An attempt begins: its node's end will close it."""
+        node, call_id = call.key
+        with self._lock:
+            self._open.setdefault(node, {})[call_id] = call
+
+    def closed(self, call: Call) -> bool:
+        """Take the call off the books; False if it was not on them."""
+        node, call_id = call.key
+        with self._lock:
+            of_node = self._open.get(node)
+            if of_node is None or of_node.pop(call_id, None) is None:
+                return False
+            if not of_node:
+                del self._open[node]
+        return True
+
+    def close_node(self, node: NodeId) -> None:
+        """A node is over: what it still has open was given up by the program."""
+        if node in self._open:
+            with self._lock:
+                left = list(self._open.get(node, {}).values())
+            for call in left:
+                call.close("ok" if call.answer.finish_reason else "cancelled")
+        if self.llms:
+            # A cancelled model run says nothing of its end.
+            for run_id in [run_id for run_id, owner in list(self.llms.items()) if owner == node]:
+                self.llms.pop(run_id, None)
+
+    def remember_tools(self, scope: Scope, tool_ids: list[str], model: str) -> None:
+        """`model` asked for these tools: what answers to them should be read by it too.
+
+        Kept by run and by thread, as engines do not promise ids that are unique.
+        """
+        with self._lock:
+            for tool_id in tool_ids:
+                self._tools[(scope.run, tool_id)] = model
+                if scope.thread:
+                    self._tools[(scope.thread, tool_id)] = model
+            while len(self._tools) > TOOL_CALLS_KEPT:
+                del self._tools[next(iter(self._tools))]
+
+    def _loop_model(self, scope: Scope, tool_ids: tuple[str, ...]) -> str:
+        for tool_id in tool_ids:
+            model = self._tools.get((scope.run, tool_id))
+            if model is None and scope.thread:
+                model = self._tools.get((scope.thread, tool_id))
+            if model is not None:
+                return model
+        return ""

@@ -1,0 +1,129 @@
+"""The callback handler that a scheduled graph carries in its configuration.
+
+Synchronous and inline: LangChain then runs it in the caller's own context, so
+the scope that it sets reaches the node's code and the HTTP layer below, in
+synchronous and asynchronous graphs alike, without a detour through a thread
+pool. No exception leaves it.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from langgraph.callbacks import GraphCallbackHandler
+
+from headway_langgraph.guard import complaints
+from headway_langgraph.tracker import Tracker
+
+
+def _safe(method: Callable[..., None]) -> Callable[..., None]:
+    name = method.__name__
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the host's boundary
+            complaints.add(name, error)
+
+    return call
+
+
+class HeadwayHandler(GraphCallbackHandler):
+    """Reports the runs of one graph, and of all graphs inside it.
+
+    All handlers are equal, so LangChain keeps one of them when graphs are
+    nested or a handler is given twice; the tracker ignores the rest.
+    """
+
+    run_inline = True
+    raise_error = False
+    ignore_agent = True
+    ignore_retriever = True
+    ignore_retry = True
+    ignore_custom_event = True
+
+    def __init__(self, tracker: Tracker, graph: str) -> None:
+        self._tracker = tracker
+        self.graph = graph
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeadwayHandler)
+
+    def __hash__(self) -> int:
+        return hash(HeadwayHandler)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A graph may be copied deeply or pickled: the copy reports to where it then is.
+        from headway_langgraph.installation import revive
+
+        return revive, (self.graph,)
+
+    # The three hooks of every node are written out: a wrapper would double their cost.
+
+    def on_chain_start(
+        self,
+        serialized: Any,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str = "",
+        **kwargs: Any,
+    ) -> None:
+        """A graph, a node or any other runnable begins."""
+        try:
+            self._tracker.chain_started(
+                inputs, name or self.graph, self.graph, run_id, parent_run_id, tags, metadata
+            )
+        except Exception as error:  # noqa: BLE001 - the host's boundary
+            complaints.add("on_chain_start", error)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A graph, a node or any other runnable is done."""
+        try:
+            self._tracker.chain_ended(run_id)
+        except Exception as error:  # noqa: BLE001 - the host's boundary
+            complaints.add("on_chain_end", error)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """A graph, a node or any other runnable raised, was cancelled or paused."""
+        try:
+            self._tracker.chain_ended(run_id, error)
+        except Exception as problem:  # noqa: BLE001 - the host's boundary
+            complaints.add("on_chain_error", problem)
+
+    @_safe
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """A chat model is about to send a request."""
+        self._tracker.llm_started(run_id)
+
+    @_safe
+    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A completion model is about to send a request."""
+        self._tracker.llm_started(run_id)
+
+    @_safe
+    def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A model has answered."""
+        self._tracker.llm_ended(run_id)
+
+    @_safe
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """A model failed, or its stream was abandoned."""
+        self._tracker.llm_ended(run_id)
+
+    @_safe
+    def on_interrupt(self, event: Any) -> None:
+        """A graph paused for a person."""
+        self._tracker.interrupted(event.run_id)
+
+    @_safe
+    def on_resume(self, event: Any) -> None:
+        """A graph goes on after a pause."""
+        self._tracker.resumed(event.run_id)

@@ -1,0 +1,103 @@
+"""What a user says about a run or a node in LangGraph metadata: the flat ``headway_*`` keys.
+
+Keys: ``headway_deadline_s`` (seconds from the run's start), ``headway_class``,
+``headway_tenant``, ``headway_tags``, ``headway_models`` (names, or one string
+with commas), ``headway_budget``, ``headway_off``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headway_langgraph.guard import warn_once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A run's wishes; the defaults say nothing."""
+
+    deadline_s: float | None = None
+    service_class: str = ""
+    tenant: str = ""
+    tags: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    budget: float | None = None
+    off: bool = False
+
+
+NOTHING = Settings()
+KEYS = (
+    "headway_deadline_s",
+    "headway_class",
+    "headway_tenant",
+    "headway_tags",
+    "headway_models",
+    "headway_budget",
+    "headway_off",
+)
+
+
+def read(metadata: Mapping[str, Any] | None) -> Settings:
+    """The settings in `metadata`. A value that makes no sense is skipped with one warning."""
+    if not metadata or not any(key in metadata for key in KEYS):
+        return NOTHING
+    return Settings(
+        deadline_s=_number(metadata, "headway_deadline_s"),
+        service_class=_text(metadata, "headway_class"),
+        tenant=_text(metadata, "headway_tenant"),
+        tags=names(metadata.get("headway_tags"), key="headway_tags"),
+        models=names(metadata.get("headway_models"), key="headway_models"),
+        budget=_number(metadata, "headway_budget"),
+        off=truth(metadata.get("headway_off")),
+    )
+
+
+def names(value: Any, *, key: str = "headway_models") -> tuple[str, ...]:
+    """A tuple of names from a list or a string with commas; anything else counts as not said."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, (list, tuple)):
+        return tuple(str(item) for item in value)
+    if isinstance(value, (set, frozenset)):
+        return tuple(sorted(str(item) for item in value))
+    warn_once(key, "headway: %s should be a list of names, not %r; it is ignored", key, value)
+    return ()
+
+
+def truth(value: Any) -> bool:
+    """Whether an off switch is set: true, a non-zero number, or a word such as ``yes``."""
+    if value is None:
+        return False
+    if isinstance(value, str):
+        return value.strip().lower() in ("1", "true", "yes", "on")
+    return bool(value)
+
+
+def narrow(outer: tuple[str, ...], inner: tuple[str, ...]) -> tuple[str, ...]:
+    """What a node leaves of its run's models; a pin outside them wins, as it is the closer one."""
+    if not inner or inner == outer:
+        return outer
+    if not outer:
+        return inner
+    return tuple(model for model in inner if model in outer) or inner
+
+
+def _text(metadata: Mapping[str, Any], key: str) -> str:
+    value = metadata.get(key)
+    return "" if value is None else str(value)
+
+
+def _number(metadata: Mapping[str, Any], key: str) -> float | None:
+    value = metadata.get(key)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if number >= 0:
+        return number
+    warn_once(key, "headway: %s should be a number >= 0, not %r; it is ignored", key, value)
+    return None

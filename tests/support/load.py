@@ -1,0 +1,51 @@
+"""A program of its own that runs scheduled graphs for a while, as a user's would.
+
+``python -m tests.support.load BASE_URL RUNS WINDOW_S`` starts RUNS runs evenly over WINDOW_S seconds, each
+two LLM calls in a row, and prints how many ended and the errors of those that failed, as JSON.
+"""
+
+import asyncio
+import json
+import sys
+from typing import Any, TypedDict
+
+from langchain_openai import ChatOpenAI
+from langgraph.graph import END, START, StateGraph
+
+from headway_langgraph import schedule
+
+
+class State(TypedDict, total=False):
+    text: str
+
+
+def build(chat: ChatOpenAI) -> Any:
+    async def draft(state: State) -> State:
+        return {"text": (await chat.ainvoke("write something")).text}
+
+    async def polish(state: State) -> State:
+        return {"text": (await chat.ainvoke(f"make it better: {state['text'][:80]}")).text}
+
+    builder = StateGraph(State)
+    builder.add_node("draft", draft)
+    builder.add_node("polish", polish)
+    builder.add_edge(START, "draft")
+    builder.add_edge("draft", "polish")
+    builder.add_edge("polish", END)
+    return schedule(builder.compile(name="load"))
+
+
+async def main(base_url: str, runs: int, window_s: float) -> None:
+    graph = build(ChatOpenAI(model="agent", base_url=base_url, api_key="none", max_tokens=60))  # type: ignore[arg-type]
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(window_s * number / runs)
+        await graph.ainvoke({"text": ""})
+
+    ended = await asyncio.gather(*map(one, range(runs)), return_exceptions=True)
+    failed = [repr(each) for each in ended if isinstance(each, BaseException)]
+    print(json.dumps({"runs": runs, "failed": failed}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
