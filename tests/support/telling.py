@@ -44,7 +44,7 @@ def endpoint(name: str, model: str = "small", **fields: Any) -> EndpointSpec:
 def pool(*endpoints: EndpointSpec, **fields: Any) -> Pool:
     """A pool whose one pool name ``agent`` may be answered by every model in it."""
     models = tuple(dict.fromkeys(spec.model for spec in endpoints))
-    grace = fields.pop("idle_grace_s", 5.0)
+    grace = fields.pop("idle_grace_s", 2.0)
     switch = fields.pop("switch_in_loop", False)
     name = PoolName(name="agent", models=models, idle_grace_s=grace, switch_in_loop=switch)
     fields.setdefault("names", (name,))

@@ -163,11 +163,13 @@ class Endpoint:
         together = min(left, running * output_tokens)
         return running * prompt_tokens * self.profile.prefill_s * self.speed + together * longer
 
-    def wait_s(self, at: Seconds, ahead: int = 0) -> Seconds:
-        """Seconds until a seat is free for a call with `ahead` others before it; 0 with room."""
+    def wait_s(self, at: Seconds, ahead: int = 0, kv_need: float = 0.0) -> Seconds:
+        """Seconds until a call with `ahead` others before it has room; 0 if it has."""
         free = (self.seats - self.sequences) if self.seats is not None else 1
         if free > ahead:
-            return 0.0
+            if self.has_room(kv_need):
+                return 0.0
+            free = 0  # seats are no use without KV: the next to end makes room
         total, least, context = self.remaining(at)
         running = max(len(self.loads), 1)
         step = self._step_s(self.sequences, context)

@@ -11,6 +11,7 @@ from headway.core.types import ClientId, NodeId, Outcome, RunId, Seconds
 
 EXPLORING_SHARE = 0.05
 """Runs that ignore what was learned about repeats, so that it can be unlearned."""
+EARLY_CHILDREN_KEPT = 1000
 
 
 class RunKeeper:
@@ -20,6 +21,7 @@ class RunKeeper:
         self._books = books
         self._teacher = teacher
         self._rng = rng
+        self._early_children: dict[RunId, list[RunStarted]] = {}
 
     def graph_seen(self, fact: GraphSeen) -> None:
         """Take over a declared topology."""
@@ -47,12 +49,21 @@ class RunKeeper:
             return
         run.client = client
         self._describe(run, fact)
+        for early in self._early_children.pop(run.id, ()):
+            child = self._books.runs.get(early.run)
+            if child is not None:
+                self._describe(child, early)
 
     def _resume(self, fact: RunStarted, client: ClientId, at: Seconds) -> bool:
         """Continue the interrupted run of this (graph, thread) under its new id too."""
         run_id = self._books.interrupted.pop((fact.graph, fact.thread), None)
         run = self._books.runs.get(run_id) if run_id is not None else None
         if run is None:
+            return False
+        if fact.run != run.id and fact.run in self._books.runs:
+            # a question overtook this start and made the run: it goes on by itself
+            run.state, run.outcome, run.ended_at = "ended", "interrupted", run.paused_at
+            self._books.end(run)
             return False
         run.resume(at, client)
         if fact.run != run.id:
@@ -69,7 +80,11 @@ class RunKeeper:
         if fact.parent_run is None or run.parent is not None:
             return
         parent = self._books.run(fact.parent_run)
-        if parent is not None and parent.root is not run:
+        if parent is None:
+            self._early_children.setdefault(fact.parent_run, []).append(fact)
+            if len(self._early_children) > EARLY_CHILDREN_KEPT:
+                del self._early_children[next(iter(self._early_children))]
+        elif parent.root is not run:
             run.parent, run.parent_node = parent, fact.parent_node
             parent.children.append(run)
 

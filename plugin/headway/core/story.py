@@ -22,7 +22,7 @@ from headway.core.facts import (
 )
 from headway.core.graph import Node, Run
 from headway.core.pool import Pool
-from headway.core.types import EndpointId, RunId, Seconds
+from headway.core.types import ClientId, EndpointId, RunId, Seconds
 
 
 def _latest_run(books: Books) -> Run:
@@ -231,15 +231,13 @@ def told_anew(
                 )
         if run.state == "interrupted":
             tell(RunEnded(run=run.id, outcome="interrupted"), run)
+    events += [Event(at=at, fact=ClientLost(), client=client) for client in books.lost_clients]
     for call in books.calls.values():
-        events.append(_call_anew(call, at))
-    gone = dict.fromkeys(books.lost_clients)
-    gone |= dict.fromkeys(c.client for c in books.calls.values() if c.state is CallState.ORPHANED)
-    events += [Event(at=at, fact=ClientLost(), client=client) for client in gone]
+        events += _call_anew(call, at)
     return tuple(events)
 
 
-def _call_anew(call: Call, at: Seconds) -> Event:
+def _call_anew(call: Call, at: Seconds) -> list[Event]:
     if call.state is CallState.WAITING:
         waited_s = at - call.ready_at
         ask = msgspec.structs.replace(
@@ -248,7 +246,10 @@ def _call_anew(call: Call, at: Seconds) -> Event:
             run_age_s=call.ask.run_age_s + waited_s,
             hold_limit_s=call.ask.hold_limit_s - waited_s,
         )
-        return Event(at=at, fact=ask, client=call.client)
+        return [Event(at=at, fact=ask, client=call.client)]
     sent_s = at - (call.released_at if call.released_at is not None else at)
     fact = CallSent(ask=call.ask, endpoint=call.endpoint or EndpointId(""), sent_s=sent_s)
-    return Event(at=at, fact=fact, client=call.client)
+    if call.state is not CallState.ORPHANED:
+        return [Event(at=at, fact=fact, client=call.client)]
+    nobody = ClientId(f"{call.client} (lost)")
+    return [Event(at=at, fact=each, client=nobody) for each in (fact, ClientLost())]

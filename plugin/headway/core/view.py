@@ -49,6 +49,11 @@ class View:
         """Whether the endpoint's engine would start the call at once."""
         return endpoint.has_room(call.prompt_tokens + self.output(call, endpoint.spec.model).p90)
 
+    def wait_s(self, call: Call, endpoint: Endpoint, ahead: int) -> Seconds:
+        """Seconds until the engine would start the call, with `ahead` others before it."""
+        need = call.prompt_tokens + self.output(call, endpoint.spec.model).p90
+        return endpoint.wait_s(self.at, ahead, need)
+
     def query(self, call: Call, model: str = "") -> Query:
         """The call's place in its graph, for a predictor."""
         ask = call.ask

@@ -87,7 +87,7 @@ class Headway:
     binds_early = False
 
     def __init__(
-        self, *, failure_price: float = 4.0, pressure: float = 1.0, age_guard_s: Seconds = 60.0
+        self, *, failure_price: float = 2.0, pressure: float = 1.0, age_guard_s: Seconds = 60.0
     ) -> None:
         if failure_price < 0 or pressure < 0 or age_guard_s <= 0:
             raise ValueError("failure_price and pressure must be >= 0, age_guard_s > 0")
@@ -108,14 +108,22 @@ class Headway:
             best = min(prices, key=lambda price: price.total_s)
             if view.has_room(call, best.endpoint):
                 return self._release(view, call, order, best, prices)
-            grace = view.pool.name(call.ask.pool_name).idle_grace_s
-            if view.at >= call.ready_at + grace:  # as the wake-up was computed: no rounding
-                open_now = [one for one in prices if view.has_room(call, one.endpoint)]
-                if open_now:
-                    best = min(open_now, key=lambda price: price.total_s)
-                    return self._release(view, call, order, best, prices, grace_over=True)
+            open_now = [one for one in prices if view.has_room(call, one.endpoint)]
+            if open_now:
+                second = min(open_now, key=lambda price: price.total_s)
+                if self._waited_enough(view, call, second.total_s - best.total_s):
+                    return self._release(view, call, order, second, prices, waited_enough=True)
             ahead[best.endpoint.id] = ahead.get(best.endpoint.id, 0) + 1
         return None
+
+    def _waited_enough(self, view: View, call: Call, gain_s: Seconds) -> bool:
+        """Whether a call that could go elsewhere should wait no longer for its best endpoint.
+
+        More urgent calls keep coming, so predicted waits are too short. As in renting skis, a
+        call waits no longer in all than what waiting was to gain it, nor than its grace.
+        """
+        grace_s = view.pool.name(call.ask.pool_name).idle_grace_s
+        return view.at >= call.ready_at + min(gain_s, grace_s)  # as wake-ups are: no rounding
 
     # -- order -----------------------------------------------------------------------------------
 
@@ -147,7 +155,9 @@ class Headway:
             prices.append(
                 _Price(
                     endpoint=one,
-                    wait_s=0.0 if room else max(one.wait_s(view.at, ahead.get(one.id, 0)), LEAST_S),
+                    wait_s=0.0
+                    if room
+                    else max(view.wait_s(call, one, ahead.get(one.id, 0)), LEAST_S),
                     service_s=service_s,
                     slowing_s=one.slowing_s(view.at, uncached, tokens),
                     pressure_s=self._pressure * service_s * others / max(seats, 1),
@@ -181,12 +191,12 @@ class Headway:
         order: float,
         chosen: _Price,
         prices: list[_Price],
-        grace_over: bool = False,
+        waited_enough: bool = False,
     ) -> Release:
         urgency = -URGENCY_STEP * math.log(max(order, 1e-9))
         waited = view.at - call.ready_at
         why = f"cheapest of {len(prices)} by expected time to success"
-        if grace_over:
+        if waited_enough:
             why = f"waited {waited:.1f} s for a better endpoint; cheapest of those with room"
         elif waited > LEAST_S:
             why += f", released when its turn came after {waited:.1f} s"

@@ -18,7 +18,7 @@ class LeastBusy:
 
     def choose(self, view: View) -> Release | None:
         """The next call in order of arrival, wherever fewest calls are open."""
-        for call in view.waiting:
+        for call in sorted(view.waiting, key=lambda one: (one.ready_at, one.key)):
             endpoints = view.candidates(call)
             if endpoints:
                 best = min(

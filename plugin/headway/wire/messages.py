@@ -166,17 +166,19 @@ def encode_frame(message: msgspec.Struct) -> bytes:
 def decode_client(body: bytes | bytearray | memoryview) -> ClientMessage:
     """What a client said. Raises `FrameError`: answer `Refused` and close."""
     try:
-        return _client_decoder.decode(body)
+        message: ClientMessage = _client_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"a frame that is not a client message: {error}") from error
+    return message
 
 
 def decode_daemon(body: bytes | bytearray | memoryview) -> DaemonMessage:
     """What the daemon said. Raises `FrameError`: close and fall open."""
     try:
-        return _daemon_decoder.decode(body)
+        message: DaemonMessage = _daemon_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"a frame that is not a daemon message: {error}") from error
+    return message
 
 
 class FrameSplitter:

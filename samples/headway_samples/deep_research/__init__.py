@@ -1,0 +1,1 @@
+"""Sample: plan, research in parallel with a search tool, write a report, check its facts."""

@@ -1,0 +1,107 @@
+"""The baselines' client-side balancer: each call to the endpoint with fewest open calls.
+
+It stands where a gateway would, without one: a chat model that hands every
+call to one `ChatOpenAI` per endpoint. Ties are broken by a seeded generator,
+so that an idle pool is used evenly.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_openai import ChatOpenAI
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Lane:
+    """One endpoint as the balancer sees it: its client and the calls it has open there."""
+
+    endpoint: str
+    model: str
+    chat: BaseChatModel
+    open_calls: int = 0
+    calls: int = 0
+
+
+class Balancer:
+    """Counts open calls per endpoint and picks where the next one goes."""
+
+    def __init__(self, lanes: Sequence[Lane], *, seed: int = 0) -> None:
+        self.lanes = tuple(lanes)
+        self._rng = random.Random(seed)
+
+    def pick(self, models: tuple[str, ...]) -> Lane:
+        """The lane with fewest open calls among those that serve one of `models`."""
+        serving = [lane for lane in self.lanes if lane.model in models]
+        if not serving:
+            raise ValueError(f"no endpoint serves any of {', '.join(models)}")
+        fewest = min(lane.open_calls for lane in serving)
+        return self._rng.choice([lane for lane in serving if lane.open_calls == fewest])
+
+
+class BalancedChat(BaseChatModel):
+    """A chat model that asks the balancer for an endpoint at every call."""
+
+    balancer: Any
+    models: tuple[str, ...]
+
+    @property
+    def _llm_type(self) -> str:
+        return "headway-demo-balancer"
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools in OpenAI's form, which the lanes' clients pass on."""
+        if tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(tools=[convert_to_openai_tool(each) for each in tools], **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise TypeError("the samples are asynchronous: use ainvoke")
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        lane = self.balancer.pick(self.models)
+        lane.open_calls += 1
+        lane.calls += 1
+        try:
+            result: ChatResult = await lane.chat._agenerate(messages, stop, run_manager, **kwargs)
+            return result
+        finally:
+            lane.open_calls -= 1
+
+
+def lanes_of(endpoints: Sequence[tuple[str, str, str]], *, api_key: str) -> list[Lane]:
+    """A lane with a `ChatOpenAI` for each (endpoint id, base URL, model)."""
+    return [
+        Lane(
+            endpoint=endpoint,
+            model=model,
+            chat=ChatOpenAI(model=model, base_url=url, api_key=api_key),  # type: ignore[arg-type]
+        )
+        for endpoint, url, model in endpoints
+    ]

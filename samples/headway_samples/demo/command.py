@@ -1,0 +1,77 @@
+"""``headway demo``: the command line of the demo."""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from headway_samples.demo.play import Played
+
+DEFAULT_PLOT = Path("demo.png")
+SHOWN_ERRORS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``demo`` to Headway's command line."""
+    app.command("demo")(demo)
+
+
+def demo(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the measures here.", metavar="FILE")
+    ] = None,
+    plot_file: Annotated[
+        Path, typer.Option("--plot", help="Write the plot (PNG) here.", metavar="FILE")
+    ] = DEFAULT_PLOT,
+    quick: Annotated[bool, typer.Option(help="Two short arms, under a minute: for CI.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of arrivals and tasks.")] = 1,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the pool file and logs here.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Compare Headway with three baselines on an emulated pool; under five minutes."""
+    # The samples import LangGraph, which other commands should not wait for.
+    from rich.console import Console
+
+    from headway_samples.demo import show
+    from headway_samples.demo.plan import full_plan, quick_plan
+    from headway_samples.demo.play import play
+
+    console = Console()
+    plan = quick_plan(seed) if quick else full_plan(seed)
+    with contextlib.ExitStack() as stack:
+        if keep is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headway-")))
+        else:
+            keep.mkdir(parents=True, exist_ok=True)
+            folder = keep
+        played = asyncio.run(play(plan, folder=folder, console=console))
+    report = played.as_dict()
+    console.print(show.table(report))
+    show.plot(played.arms, plot_file)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=2) + "\n")
+    _say(console, played, plot_file)
+    show.verdict(console, played.complaints)
+    if played.failed:
+        raise typer.Exit(1)
+
+
+def _say(console: "Console", played: "Played", plot_file: Path) -> None:
+    for strain in played.strains:
+        console.print(
+            f"{strain.arm}: host CPU {strain.cpu:.0%}, emulator late by {strain.lateness:.1%} (P95)"
+        )
+    for arm, errors in played.errors.items():
+        for error in errors[:SHOWN_ERRORS]:
+            console.print(f"FAILED in {arm}: {error}", markup=False)
+    console.print(f"plot: {plot_file}")
+    console.print("One run of the last arm, call by call (headway explain last):")
+    console.print(played.explained, markup=False, highlight=False)

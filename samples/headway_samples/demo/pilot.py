@@ -1,0 +1,140 @@
+"""The pilot: idle times, deadlines and the knee, all measured before any arm runs.
+
+It knows only two baselines: ``large-only`` for the deadlines and
+``least-busy`` for the knee, so that what is compared later is compared at a
+load that Headway had no part in choosing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headway_samples.demo.arms import SAMPLES, baseline
+from headway_samples.demo.arrivals import Share, draw_arrivals
+from headway_samples.demo.driver import Load, Outcome, drive
+from headway_samples.demo.knee import KneeSearch
+from headway_samples.pool import SamplePool
+from headway_samples.processes import emulator
+
+DEADLINE_FACTOR = {"interactive": 3.0, "batch": 6.0}
+LONGEST_S = 59.0
+WINDOW_S = 19.0
+DRAIN_S = 4.0
+WARM_UP = 0.2
+"""Share of a probe's arrivals that is not counted: they find an empty pool."""
+MARGIN_S = 0.5
+IDLE_GAP_S = 0.4
+PILOT_SEED = 7_000
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pilot:
+    """What the pilot found: rates in runs a wall second, the rest in emulated seconds."""
+
+    idle_s: float
+    deadlines: dict[str, float]
+    knee: float
+    probes: tuple[tuple[float, float], ...]
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How the pilot looks: the arrivals of the arms, a first `guess`, and how long it may take.
+
+    `guess` is runs a wall second; `window_s` and `longest_s` are wall seconds.
+    """
+
+    mix: Sequence[Share]
+    variation: float
+    seed: int
+    guess: float
+    idle_runs: int = 15
+    window_s: float = WINDOW_S
+    longest_s: float = LONGEST_S
+
+
+async def find_load(pool: SamplePool, how: Search, *, folder: Path, say: Say) -> Pilot:
+    """Measure idle times, then search the knee until it is bracketed well or time is up."""
+    started = time.perf_counter()
+    say("pilot: idle times of large-only and least-busy")
+    on_large, balanced = await _idle(pool, folder=folder, mix=how.mix, runs=how.idle_runs)
+    deadlines = {
+        name: DEADLINE_FACTOR[sample.service_class] * _mean(on_large, name)
+        for name, sample in SAMPLES.items()
+    }
+    idle_s = _mean(balanced)
+    search = KneeSearch(how.guess)
+    probes: list[tuple[float, float]] = []
+    async with emulator(pool, folder=folder):
+        while time.perf_counter() - started + how.window_s + DRAIN_S + MARGIN_S <= how.longest_s:
+            rate = search.next_rate()
+            arrivals = draw_arrivals(
+                seed=how.seed,
+                count=round(rate * how.window_s),
+                mix=how.mix,
+                variation=how.variation,
+            )
+            load = Load(
+                arrivals=arrivals,
+                rate=rate,
+                speedup=pool.speedup,
+                deadlines=deadlines,
+                cut_s=how.window_s + DRAIN_S,
+                skip=round(WARM_UP * len(arrivals)),
+            )
+            outcome = await drive(baseline("least-busy", pool, seed=len(probes)), load)
+            ratio = _mean(outcome) / idle_s
+            probes.append((rate, ratio))
+            search.tell(rate, ratio)
+            say(f"pilot: at {rate:.2f} runs/s least-busy takes {ratio:.2f}x its idle time")
+    return Pilot(
+        idle_s=idle_s,
+        deadlines=deadlines,
+        knee=search.knee(),
+        probes=tuple(probes),
+        wall_s=time.perf_counter() - started,
+    )
+
+
+async def _idle(
+    pool: SamplePool, *, folder: Path, mix: Sequence[Share], runs: int
+) -> tuple[Outcome, Outcome]:
+    """A few runs of each arm, slowly one after the other: on this pool nothing ever waits."""
+    arrivals = draw_arrivals(seed=PILOT_SEED - 1, count=runs, mix=mix, variation=0.3)
+    load = Load(
+        arrivals=arrivals,
+        rate=1.0 / IDLE_GAP_S,
+        speedup=pool.speedup,
+        deadlines=dict.fromkeys(SAMPLES, float("inf")),
+    )
+    async with emulator(pool, folder=folder):
+        large, balanced = await asyncio.gather(
+            drive(baseline("large-only", pool, seed=0), load),
+            drive(baseline("least-busy", pool, seed=0), load),
+        )
+    return large, balanced
+
+
+def _mean(outcome: Outcome, sample: str = "") -> float:
+    """Mean completion. What was cut is taken to drain at the rate at which runs had ended.
+
+    Raises RuntimeError, with the first error, if a run failed: a pilot of
+    failing runs would fix a meaningless load.
+    """
+    if outcome.errors:
+        raise RuntimeError(f"a run of the pilot failed: {outcome.errors[0]}")
+    times = [
+        record.completion_s
+        for record in outcome.records
+        if record.completion_s is not None and (not sample or record.sample == sample)
+    ]
+    if not times:
+        raise RuntimeError("no run of the pilot ended")
+    if not sample and outcome.cut_ages_s:
+        drained_s = len(outcome.cut_ages_s) * outcome.spacing_s
+        times += [age + drained_s / 2 for age in outcome.cut_ages_s]
+    return sum(times) / len(times)

@@ -1,0 +1,1 @@
+"""Sample: an interactive support chat that pauses until the person has answered."""

@@ -1,0 +1,139 @@
+"""What every predictor must keep to."""
+
+import random
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headway.core.protocols import Confidence, Predictor, Query
+from headway.predict.confidence import SOURCES, BaseRates
+from headway.predict.quantiles import output_length, prefix_share, rest_of_run
+
+PREDICTORS: dict[str, Callable[[], Predictor]] = {
+    "output_length": output_length,
+    "rest_of_run": lambda: rest_of_run(prior=(10.0, 40.0)),
+    "prefix_share": prefix_share,
+}
+CONFIDENCES: dict[str, Callable[[], Confidence]] = {
+    "base_rates": lambda: BaseRates({"small": 0.5, "large": 0.99}),
+}
+PREDICTOR = pytest.mark.parametrize("make", PREDICTORS.values(), ids=PREDICTORS)
+CONFIDENCE = pytest.mark.parametrize("make", CONFIDENCES.values(), ids=CONFIDENCES)
+
+QUERIES = st.builds(
+    Query,
+    graph=st.sampled_from("gh"),
+    node=st.sampled_from(["write", "test"]),
+    visit=st.integers(1, 9),
+    model=st.sampled_from(["small", "large", "new"]),
+)
+PLACES = [
+    Query(graph=graph, node=node, visit=visit, model=model)
+    for graph in "gh"
+    for node in ("write", "test")
+    for visit in (1, 2, 9)
+    for model in ("small", "large", "new")
+]
+FAILED = st.lists(st.sampled_from(["small", "large"]), max_size=3).map(tuple)
+LESSONS = st.lists(st.tuples(QUERIES, st.floats(0.0, 1e6)), max_size=60)
+VERDICTS = st.lists(
+    st.tuples(QUERIES, st.booleans(), st.sampled_from(SOURCES), FAILED), max_size=60
+)
+
+
+def taught(make: Callable[[], Predictor], lessons: list[tuple[Query, float]]) -> Predictor:
+    predictor = make()
+    for query, value in lessons:
+        predictor.learn(query, value)
+    return predictor
+
+
+@PREDICTOR
+@settings(max_examples=60, deadline=None)
+@given(lessons=LESSONS)
+def test_quantiles_are_ordered_and_repeatable(
+    make: Callable[[], Predictor], lessons: list[tuple[Query, float]]
+) -> None:
+    one, two = taught(make, lessons), taught(make, lessons)
+    for place in PLACES:
+        found = one.estimate(place)
+        assert 0 <= found.p50 <= found.p90
+        assert found == two.estimate(place)
+
+
+@PREDICTOR
+@settings(max_examples=30, deadline=None)
+@given(lessons=LESSONS)
+def test_asking_teaches_nothing_and_a_snapshot_is_all(
+    make: Callable[[], Predictor], lessons: list[tuple[Query, float]]
+) -> None:
+    predictor = taught(make, lessons)
+    before = predictor.snapshot()
+    estimates = [predictor.estimate(place) for place in PLACES]
+    assert predictor.snapshot() == before
+    fresh = make()
+    fresh.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
+    assert [fresh.estimate(place) for place in PLACES] == estimates
+    for each in (predictor, fresh):
+        each.learn(PLACES[0], 5.0)
+    assert [fresh.estimate(p) for p in PLACES] == [predictor.estimate(p) for p in PLACES]
+
+
+@PREDICTOR
+def test_a_prediction_approaches_what_is_so(make: Callable[[], Predictor]) -> None:
+    rng = random.Random(1)
+    predictor = make()
+    for _ in range(250):
+        predictor.learn(PLACES[0], rng.uniform(0.2, 0.4))
+    found = predictor.estimate(PLACES[0])
+    assert found.p50 == pytest.approx(0.3, abs=0.05) and found.p90 == pytest.approx(0.38, abs=0.05)
+
+
+@PREDICTOR
+def test_what_is_no_snapshot_is_refused(make: Callable[[], Predictor]) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        make().restore({"nonsense": 1})
+
+
+def judged(
+    make: Callable[[], Confidence], verdicts: list[tuple[Query, bool, str, tuple[str, ...]]]
+) -> Confidence:
+    confidence = make()
+    for query, ok, source, failed in verdicts:
+        confidence.learn(query, ok, source=source, failed=failed)
+    return confidence
+
+
+@CONFIDENCE
+@settings(max_examples=60, deadline=None)
+@given(verdicts=VERDICTS)
+def test_a_chance_is_a_probability_and_asking_teaches_nothing(
+    make: Callable[[], Confidence], verdicts: list[tuple[Query, bool, str, tuple[str, ...]]]
+) -> None:
+    confidence = judged(make, verdicts)
+    before = confidence.snapshot()
+    asked = [(p, failed) for p in PLACES for failed in ((), ("small",), ("small", "large"))]
+    chances = [confidence.chance(place, failed) for place, failed in asked]
+    assert all(0 < chance < 1 for chance in chances)
+    assert confidence.snapshot() == before
+    fresh = make()
+    fresh.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
+    assert [fresh.chance(place, failed) for place, failed in asked] == chances
+    assert [judged(make, verdicts).chance(p, failed) for p, failed in asked] == chances
+
+
+@CONFIDENCE
+def test_failures_lower_and_successes_raise_it(make: Callable[[], Confidence]) -> None:
+    confidence = make()
+    place = Query(graph="g", node="write", model="small")
+    chances = [confidence.chance(place)]
+    for _ in range(20):
+        confidence.learn(place, False, source="loop")
+        chances.append(confidence.chance(place))
+    assert chances == sorted(chances, reverse=True) and chances[-1] < chances[0]
+    for _ in range(200):
+        confidence.learn(place, True, source="loop")
+    assert confidence.chance(place) > 0.8

@@ -1,0 +1,153 @@
+"""Belief about one endpoint: room, waiting, congestion, speed and health, worked by hand."""
+
+import random
+from typing import Any
+
+import pytest
+
+from headway.core.endpoints import Endpoint, Load
+from headway.core.facts import EndpointSeen
+from headway.core.types import CallId, EndpointId
+from tests.support.telling import endpoint
+
+
+def believed(**fields: Any) -> Endpoint:
+    fields.setdefault("prefill_s", 0.001)
+    fields.setdefault("step_s", 0.01)
+    return Endpoint.from_spec(endpoint("a", **fields))
+
+
+def load(one: Endpoint, name: str, output: float, *, prompt: int = 100, at: float = 0.0) -> None:
+    one.add(
+        (CallId(name), 1),
+        Load(prompt_tokens=prompt, output_tokens=output, kv_tokens=prompt + output, released_at=at),
+    )
+
+
+def seen(one: Endpoint, at: float = 0.0, **fields: Any) -> None:
+    one.seen(EndpointSeen(endpoint=EndpointId("a"), **{"reachable": True, **fields}), at)
+
+
+def test_what_remains_shrinks_with_time() -> None:
+    one = believed(seats=4)
+    load(one, "x", 300)
+    load(one, "y", 100)
+    assert one.remaining(0.0) == (400, 100, 200)
+    assert one.remaining(0.5) == (300, 50, 300)
+    # y is past its prediction: a tenth of it is still taken to be ahead
+    assert one.remaining(2.0) == (110, 10, 200 + 200 + 100)
+
+
+def test_waiting_for_a_seat() -> None:
+    one = believed(seats=2)
+    assert one.wait_s(0.0) == 0.0
+    load(one, "x", 300)
+    assert one.wait_s(0.0) == 0.0
+    load(one, "y", 100)
+    # the shorter one leaves after 100 steps of 10 ms; then one seat each (200 steps / 2) on average
+    assert one.wait_s(0.0) == pytest.approx(1.0)
+    assert one.wait_s(0.0, ahead=2) == pytest.approx(1.0 + 2 * 1.0)
+
+
+def test_waiting_for_kv_while_seats_are_free() -> None:
+    one = believed(seats=4, kv_tokens=500)
+    load(one, "x", 300)
+    assert one.wait_s(0.0, kv_need=100) == 0.0
+    assert one.wait_s(0.0, kv_need=101) == pytest.approx(3.0)
+    assert one.wait_s(0.0, ahead=1, kv_need=101) == pytest.approx(6.0)
+
+
+def test_a_call_alone_and_beside_others() -> None:
+    one = believed(seats=4, seq_s=0.002, context_s=0.00001)
+    assert one.alone_s(100, 50) == pytest.approx(0.1 + 50 * (0.01 + 0.002 + 0.001))
+    load(one, "x", 300)
+    assert one.service_s(0.0, 100, 50) == pytest.approx(0.1 + 50 * (0.01 + 0.004 + 0.002))
+    # x loses the prefill, and 50 longer steps of (2 + 1) ms
+    assert one.slowing_s(0.0, 100, 50) == pytest.approx(0.1 + 50 * 0.003)
+
+
+def test_congestion_is_predicted_tokens_over_the_batch() -> None:
+    one = believed(seats=4)
+    load(one, "x", 300)
+    load(one, "y", 100)
+    # 10 ms * (400 / 4 + 60)
+    assert one.congestion_s(0.0, 60) == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize("at_once", [1, 32])
+@pytest.mark.parametrize("truth", [5.0, 0.2])
+def test_a_profile_that_is_five_times_wrong_is_found_within_100_calls(
+    truth: float, at_once: int
+) -> None:
+    one, rng = believed(seats=64), random.Random(7)
+    for batch in range(0, 100, at_once):
+        predicted = [(one.service_s(0.0, 100, 200), one.speed) for _ in range(at_once)]
+        for predicted_s, at_speed in predicted[: 100 - batch]:
+            real_s = predicted_s / at_speed * truth * rng.uniform(0.8, 1.25)
+            one.observed(predicted_s, real_s, at_speed=at_speed)
+    assert one.speed == pytest.approx(truth, rel=0.15)
+
+
+def test_nonsense_teaches_no_speed() -> None:
+    one = believed()
+    one.observed(0.0, 5.0, at_speed=1.0)
+    one.observed(5.0, 0.0, at_speed=1.0)
+    assert (one.speed, one.speed_samples) == (1.0, 0)
+
+
+def test_faults_rest_an_endpoint_longer_each_time() -> None:
+    one = believed()
+    one.fault(0.0, "connect")
+    assert one.up(0.0)
+    at, rests = 0.0, []
+    for _ in range(7):
+        one.fault(at, "connect")
+        rests.append(one.down_until - at)
+        assert not one.up(at) and one.up(one.down_until)
+        at = one.down_until
+    assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    one.served_one()
+    assert one.up(at) and one.faults == 0 and one.trouble == ""
+
+
+def test_many_calls_that_fail_together_are_one_trouble() -> None:
+    one = believed()
+    for _ in range(20):
+        one.fault(10.0, "connect")
+    assert one.down_until == 11.0
+
+
+def test_a_scrape_that_finds_it_back_ends_the_rest() -> None:
+    one = believed()
+    for _ in range(2):
+        one.fault(0.0, "connect")
+    seen(one, 0.1, reachable=False)
+    seen(one, 0.5)
+    assert one.up(0.5)
+
+
+def test_only_what_cannot_be_ours_is_foreign() -> None:
+    one = believed(seats=9)
+    load(one, "x", 100, at=0.0)
+    load(one, "y", 100, at=9.9)
+    seen(one, 10.0, running=1)
+    assert one.foreign == 0
+    seen(one, 10.0, running=4, waiting=1)
+    assert (one.foreign, one.sequences) == (3, 5)
+    seen(one, 11.0)
+    assert one.foreign == 3
+
+
+def test_declared_sizes_stand_against_what_a_scrape_says() -> None:
+    one = believed(seats=2, kv_tokens=500)
+    seen(one, seats=99, kv_tokens=99_999)
+    assert (one.seats, one.kv_tokens) == (2, 500)
+
+
+def test_room_is_seats_and_kv() -> None:
+    one = believed(seats=2, kv_tokens=400)
+    assert one.has_room(9999)
+    load(one, "x", 100)
+    assert one.has_room(200) and not one.has_room(201)
+    load(one, "y", 10, prompt=10)
+    assert not one.has_room(1)

@@ -1,0 +1,261 @@
+"""Runs: age and pauses, interrupts and resumes, graphs inside graphs, the DAG that is revealed."""
+
+import pytest
+
+from headway.core.errors import HeadwayError
+from headway.core.facts import Feedback
+from headway.core.graph import Node, Run, Topology
+from headway.core.types import ClientId, NodeId, RunId
+from tests.support.telling import BOB, Teller, endpoint, granted, pool
+
+
+def telling() -> Teller:
+    return Teller(pool(endpoint("a", seats=4)))
+
+
+def run_of(told: Teller, run: str) -> Run:
+    found = told.scheduler.books.run(RunId(run))
+    assert found is not None
+    return found
+
+
+def test_age_counts_from_what_the_client_says_and_not_the_pause() -> None:
+    told = telling()
+    told.run_started("r1", thread="t", age_s=2.0, at=10.0)
+    assert run_of(told, "r1").age_s(15.0) == 7.0
+    told.run_ended("r1", "interrupted", at=15.0)
+    assert run_of(told, "r1").age_s(100.0) == 7.0
+    told.run_started("r2", thread="t", resumed=True, at=115.0)
+    assert run_of(told, "r1").age_s(116.0) == 8.0
+
+
+def test_a_resume_goes_on_with_the_interrupted_run_under_both_ids() -> None:
+    told = telling()
+    told.run_started("r1", thread="t", deadline_s=30.0)
+    told.run_ended("r1", "interrupted")
+    told.run_started("r2", thread="t", resumed=True, client=BOB)
+    assert run_of(told, "r2") is run_of(told, "r1")
+    assert run_of(told, "r2").client == BOB
+    assert granted(told.ready("c1", run="r2")) == [("c1", "a")]
+    assert [call.ask.call for call in run_of(told, "r1").calls] == ["c1"]
+    told.run_ended("r2", at=9.0)
+    assert run_of(told, "r1").state == "ended" and told.on("a") == []
+
+
+def test_a_resume_of_another_thread_or_graph_is_a_new_run() -> None:
+    told = telling()
+    told.run_started("r1", thread="t")
+    told.run_ended("r1", "interrupted")
+    told.run_started("r2", thread="other", resumed=True)
+    told.run_started("r3", thread="t", graph="h", resumed=True)
+    assert sorted(told.scheduler.books.runs) == ["r1", "r2", "r3"]
+
+
+def test_a_resume_that_its_own_question_overtook_goes_on_as_that_run() -> None:
+    told = telling()
+    told.run_started("r1", thread="t")
+    told.run_ended("r1", "interrupted")
+    told.ready("c1", run="r2")
+    told.run_started("r2", thread="t", resumed=True)
+    assert list(told.scheduler.books.runs) == ["r2"]
+    assert [call.ask.call for call in run_of(told, "r2").calls] == ["c1"]
+    told.run_ended("r2")
+    assert told.on("a") == []
+
+
+def test_any_other_start_on_the_thread_is_a_new_run() -> None:
+    told = telling()
+    told.run_started("r1", thread="t", at=0.0)
+    told.run_ended("r1", "interrupted")
+    told.run_started("r2", thread="t", at=5.0)
+    assert run_of(told, "r2") is not run_of(told, "r1")
+
+
+def test_an_interrupted_run_that_nobody_can_resume_is_over() -> None:
+    told = telling()
+    told.run_started("r1")
+    told.run_ended("r1", "interrupted")
+    told.run_started("r2", thread="t")
+    told.run_ended("r2", "interrupted", at=3.0)
+    told.run_started("r3", thread="t")
+    told.run_ended("r3", "interrupted")
+    assert list(told.scheduler.books.runs) == ["r3"]
+    assert run_of(told, "r1").outcome == "interrupted"
+
+
+def test_a_graph_inside_a_graph_shares_its_runs_age_and_deadline() -> None:
+    told = telling()
+    told.run_started("r1", at=0.0, deadline_s=40.0)
+    told.run_started("child", graph="inner", parent_run="r1", parent_node="n1", at=8.0)
+    told.ready("c1", run="child", graph="inner", at=9.0)
+    view = told.scheduler.view(10.0)
+    call = told.call("c1")
+    assert call is not None
+    assert view.age_s(call) == 10.0 and view.deadline_s(call) == 40.0
+    assert run_of(told, "child").root is run_of(told, "r1")
+
+
+def test_a_child_may_be_told_of_before_its_parent() -> None:
+    told = telling()
+    told.run_started("child", graph="inner", parent_run="r1", parent_node="n1", at=3.0)
+    told.run_started("r1", age_s=5.0, at=4.0)
+    assert run_of(told, "child").root is run_of(told, "r1")
+    assert run_of(told, "child").parent_node == "n1"
+    told.run_ended("r1", at=9.0)
+    assert run_of(told, "child").state == "ended"
+
+
+def test_runs_cannot_be_inside_each_other() -> None:
+    told = telling()
+    told.run_started("r1")
+    told.run_started("r2", parent_run="r1")
+    told.run_started("r1", parent_run="r2")
+    assert run_of(told, "r1").root is run_of(told, "r1")
+
+
+def test_a_late_start_fills_in_what_the_question_did_not_say() -> None:
+    told = telling()
+    told.ready("c1", at=5.0, run_age_s=5.0)
+    told.run_started("r1", deadline_s=12.0, service_class="batch", tenant="x", at=6.0)
+    run = run_of(told, "r1")
+    assert (run.deadline_s, run.service_class, run.tenant, run.started_at) == (
+        12.0,
+        "batch",
+        "x",
+        0,
+    )
+
+
+def test_a_start_that_comes_after_the_end_changes_nothing() -> None:
+    told = telling()
+    told.run_started("r1")
+    told.run_ended("r1")
+    told.run_started("r1")
+    assert not told.scheduler.books.runs and run_of(told, "r1").state == "ended"
+
+
+def test_siblings_of_a_step_count_by_their_maximum() -> None:
+    told = telling()
+    told.run_started("r1", at=0.0)
+    for node, start, end in (("x", 0.0, 2.0), ("y", 0.0, 5.0), ("z", 0.0, 3.0)):
+        told.node_started(node, node, step=1, at=start)
+        told.node_ended(node, at=end)
+    told.node_started("w", "w", step=2, at=5.0)
+    told.node_ended("w", at=6.0)
+    assert run_of(told, "r1").attained_s == 6.0
+
+
+def test_time_spent_held_is_no_work() -> None:
+    # 100 tokens at 20 ms and 100 prompt tokens at 0.2 ms: 2.02 s alone, whatever it waited
+    told = Teller(pool(endpoint("a", seats=1, step_s=0.02, prefill_s=0.0002)))
+    told.ready("c0", run="other", node="o", at=0.0)
+    told.run_started("r1", at=0.0)
+    told.node_started("n1", "write", step=1, at=0.0)
+    told.ready("c1", node="n1", at=0.0)
+    told.endpoint("a").speed = 1.0
+    told.ended("c0", at=50.0)
+    speed = told.endpoint("a").speed
+    told.ended("c1", at=54.0, output_tokens=100)
+    told.node_ended("n1", at=55.0)
+    node = run_of(told, "r1").nodes[NodeId("n1")]
+    assert node.calls_s == 54.0
+    assert node.length_s == pytest.approx(1.0 + 2.02 * speed)
+
+
+def test_a_node_that_is_run_again_starts_anew() -> None:
+    told = telling()
+    told.run_started("r1", thread="t", at=0.0)
+    told.node_started("n1", "ask", step=1, at=0.0)
+    told.node_ended("n1", "interrupted", at=1.0)
+    told.run_ended("r1", "interrupted", at=1.0)
+    told.run_started("r2", thread="t", resumed=True, at=500.0)
+    told.node_started("n1", "ask", run="r2", step=1, at=500.0)
+    told.node_ended("n1", run="r2", at=502.0)
+    node = run_of(told, "r1").nodes[NodeId("n1")]
+    assert (node.length_s, node.outcome) == (2.0, "ok")
+
+
+def diamond() -> Run:
+    """a (2 s, 10 tokens) -> b (3 s, 20), c (5 s, 30) -> d (1 s, 40)."""
+    run = Run(id=RunId("r"), graph="g", client=ClientId("x"), started_at=0.0)
+    for name, start, end, tokens, parents, step in (
+        ("a", 0.0, 2.0, 10, (), 1),
+        ("b", 2.0, 5.0, 20, ("a",), 2),
+        ("c", 2.001, 7.001, 30, ("a",), 2),
+        ("d", 7.001, 8.001, 40, ("b", "c"), 3),
+    ):
+        run.nodes[NodeId(name)] = Node(
+            id=NodeId(name),
+            name=name,
+            visit=1,
+            step=step,
+            parents=tuple(NodeId(one) for one in parents),
+            started_at=start,
+            ended_at=end,
+            output_tokens=tokens,
+        )
+    return run
+
+
+def test_what_was_left_at_each_node_of_a_diamond() -> None:
+    left = {node.name: (rest, tokens) for node, rest, tokens in diamond().rest_of_path()}
+    assert {name: tokens for name, (_, tokens) in left.items()} == {
+        "d": 40,
+        "c": 90,
+        "b": 90,
+        "a": 100,
+    }
+    seconds = {name: pytest.approx(rest) for name, (rest, _) in left.items()}
+    assert seconds == {"d": 1.0, "c": 6.0, "b": 4.0, "a": 8.0}
+
+
+def test_without_steps_what_started_at_the_same_moment_started_together() -> None:
+    run = diamond()
+    for node in run.nodes.values():
+        node.step = 0
+    run.nodes[NodeId("c")].started_at = 2.0
+    assert {node.name: tokens for node, _, tokens in run.rest_of_path()}["b"] == 90
+
+
+def test_loops_of_a_topology() -> None:
+    graph = Topology()
+    for source, target in (
+        ("write", "test"),
+        ("test", "repair"),
+        ("repair", "test"),
+        ("test", "end"),
+        ("solo", "solo"),
+    ):
+        graph.add_edge(source, target)
+    assert graph.loop_of("test") == graph.loop_of("repair") == {"test", "repair"}
+    assert graph.loop_of("write") == frozenset() and graph.loop_of("solo") == {"solo"}
+    other = Topology()
+    other.restore(*graph.snapshot())
+    assert other.followers == graph.followers
+
+
+def test_feedback_reaches_each_answer_once() -> None:
+    told = telling()
+    told.ready("c1", node="n1")
+    told.ended("c1")
+    told.tell(Feedback(run=RunId("r1"), ok=False))
+    told.tell(Feedback(run=RunId("r1"), ok=False))
+    told.tell(Feedback(run=RunId("unknown"), ok=False))
+    counts = told.scheduler.snapshot()["foresight"]["confidence"]["counts"]
+    assert counts == [[["feedback", "g", "write", "small"], [0.0, 1.0]]]
+
+
+def test_explain_finds_runs_by_a_beginning_and_says_what_is_wrong() -> None:
+    told = telling()
+    with pytest.raises(HeadwayError, match="no run has been seen yet"):
+        told.scheduler.explain("last")
+    told.ready("c1", run="abc-1")
+    told.ready("c2", run="abd-2")
+    assert told.scheduler.explain("abc")["run"] == "abc-1"
+    with pytest.raises(HeadwayError, match="could be abc-1, abd-2"):
+        told.scheduler.explain("ab")
+    with pytest.raises(HeadwayError, match="no run 'zz'"):
+        told.scheduler.explain("zz")
+    told.ended("c1")
+    told.run_ended("abc-1")
+    assert told.scheduler.explain("last")["calls"][0]["endpoint"] == "a"
