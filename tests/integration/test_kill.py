@@ -59,8 +59,10 @@ async def test_kill_nine_in_mid_load(tmp_path: Path) -> None:
     with emulated(path):
         with process(tmp_path, config=text) as first:
             load = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.load"]
-                + [f"http://127.0.0.1:{ports['small-1']}/v1", str(RUNS), str(WINDOW_S)],
+                [
+                    *(sys.executable, "-m", "tests.support.load"),
+                    *(f"http://127.0.0.1:{ports['small-1']}/v1", str(RUNS), str(WINDOW_S)),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

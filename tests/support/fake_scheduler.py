@@ -37,6 +37,9 @@ class FakeScheduler:
         self.lost: list[str] = []
         self.endpoints: dict[str, EndpointSeen] = {}
 
+    def made(self) -> tuple[AnyCommand, ...]:
+        return ()
+
     def handle(self, event: Event) -> tuple[AnyCommand, ...]:
         fact = event.fact
         if isinstance(fact, CallReady):

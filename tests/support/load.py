@@ -1,7 +1,7 @@
 """A program of its own that runs scheduled graphs for a while, as a user's would.
 
-``python -m tests.support.load BASE_URL RUNS WINDOW_S`` starts RUNS runs evenly over WINDOW_S seconds, each
-two LLM calls in a row, and prints how many ended and the errors of those that failed, as JSON.
+``python -m tests.support.load BASE_URL RUNS WINDOW_S`` starts RUNS runs evenly over WINDOW_S
+seconds, each two LLM calls in a row, and prints the errors of those that failed, as JSON.
 """
 
 import asyncio

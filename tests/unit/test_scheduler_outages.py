@@ -6,9 +6,14 @@ import pytest
 from headway.core.calls import CallState
 from headway.core.desk import ORPHAN_GRACE_S
 from headway.core.errors import HeadwayError
-from headway.core.facts import ModeSet, PoolSet
+from headway.core.facts import EndpointSeen, ModeSet, PoolSet
+from headway.core.protocols import Release
 from headway.core.scheduler import LOST_RUN_GRACE_S, OUTAGE_GRACE_S
+from headway.core.types import EndpointId
+from headway.core.view import View
 from headway.policy import make_scheduler
+from headway.policy.fcfs import Fcfs
+from headway.policy.least_busy import LeastBusy
 from tests.support.telling import (
     ALICE,
     BOB,
@@ -310,3 +315,43 @@ def test_the_timer_still_comes_when_its_reason_is_older_than_the_fact() -> None:
     assert timer(told.ready("c2", at=0.1, hold_limit_s=1.0)) == 1.0
     # the shell is late: another fact arrives first and the forced grant comes with it
     assert granted(told.run_started("zz", at=2.0)) == [("c2", "a")]
+
+
+def test_one_call_of_ours_finds_room_whatever_a_scrape_says() -> None:
+    told = Teller(pool(endpoint("a", seats=2)))
+    told.tell(EndpointSeen(endpoint=EndpointId("a"), reachable=True, running=99, waiting=99))
+    assert granted(told.ready("c1")) == [("c1", "a")]
+    assert granted(told.ready("c2")) == []
+
+
+class _Broken(Fcfs):
+    """Releases once, then fails, as a policy with a defect would."""
+
+    def choose(self, view: View) -> Release | None:
+        if len(view.waiting) == 1:
+            raise RuntimeError("a defect")
+        return super().choose(view)
+
+
+def test_what_was_released_before_a_defect_is_still_told() -> None:
+    told = Teller(pool(endpoint("a", seats=1)))
+    for call in ("c1", "c2", "c3"):
+        told.ready(call)
+    told.scheduler.policy = _Broken()
+    with pytest.raises(RuntimeError):
+        told.ended("c1", at=1.0)
+    assert granted(told.scheduler.made()) == [("c2", "a")]
+
+
+class _Overfull(LeastBusy):
+    """Binds early and does not say so."""
+
+    binds_early = False
+
+
+def test_a_policy_is_held_to_the_room_that_there_is() -> None:
+    told = Teller(pool(endpoint("a", seats=1)))
+    told.scheduler.policy = _Overfull()
+    told.ready("c1")
+    with pytest.raises(HeadwayError, match="which has no room for it"):
+        told.ready("c2")

@@ -11,7 +11,7 @@ import msgspec
 from headway.core.types import CallId, ClientId, EndpointId, RunId, Seconds
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One candidate of a decision: `cost_s` is what the policy compared (lower is better).
 
     `parts` name the terms that make up the cost, in seconds unless the name says otherwise.
@@ -22,7 +22,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parts: tuple[tuple[str, float], ...] = ()
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="command"):
+class Command(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="command", gc=False
+):
     """Base of all commands."""
 
 

@@ -117,14 +117,16 @@ class Endpoint:
         return sum(load.kv_tokens for load in self.loads.values())
 
     def has_room(self, kv_need: float) -> bool:
-        """Whether the engine would start a call at once: a free seat, and KV for its P90."""
+        """Whether the engine would start a call at once: a free seat, and KV for its P90.
+
+        One call of ours always finds room: foreign traffic is only what a scrape says, and
+        the engine's own queue is better than none.
+        """
+        if not self.loads:
+            return True
         if self.seats is not None and self.sequences >= self.seats:
             return False
-        return (
-            self.kv_tokens is None
-            or not self.loads
-            or self.kv_reserved() + kv_need <= self.kv_tokens
-        )
+        return self.kv_tokens is None or self.kv_reserved() + kv_need <= self.kv_tokens
 
     # -- time ----------------------------------------------------------------------------
 

@@ -27,7 +27,9 @@ from headway.core.types import (
 )
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact"):
+class Fact(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", gc=False
+):
     """Base of all facts."""
 
 
@@ -223,7 +225,7 @@ AnyFact = Union[
 ]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fact as it reached the scheduler: when (`at`, monotonic) and over which connection."""
 
     at: Seconds

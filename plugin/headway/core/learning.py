@@ -82,14 +82,14 @@ class Teacher:
         if run.outcome != "ok":
             run.pending = []
             return
+        followed = {parent for node in run.nodes.values() for parent in node.parents}
+        for node in run.nodes.values():
+            if node.id not in followed:
+                topology.add_edge(node.name, END)
         for one in successes_shown(run, topology):
             self._judge(run, one, ok=True, source=JUDGED_BY_LOOP)
         for name, visits in sorted(run.visits.items()):
             topology.most_visits[name] = max(topology.most_visits.get(name, 0), visits)
-        for node in run.nodes.values():
-            followed = any(node.id in other.parents for other in run.nodes.values())
-            if not followed:
-                topology.add_edge(node.name, END)
         for node, rest_s, rest_tokens in run.rest_of_path():
             place = Query(graph=run.graph, node=node.name, visit=node.visit)
             self._foresight.rest_s.learn(place, rest_s)

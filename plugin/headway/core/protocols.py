@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headway.core.view import View
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class Estimate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A predicted quantity: median, 90th percentile, and the number of samples behind them."""
 
     p50: float
@@ -24,7 +24,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     samples: int = 0
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True):
+class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a prediction is asked for: a place in a graph, and the model if it matters."""
 
     graph: str

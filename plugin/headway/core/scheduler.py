@@ -123,6 +123,10 @@ class Scheduler:
             self._out.append(SetTimer(timer=WAKE_TIMER, at=wake_at))
         return tuple(self._out)
 
+    def made(self) -> tuple[AnyCommand, ...]:
+        """The commands of the last `handle`; if it raised, those it had made by then."""
+        return tuple(self._out)
+
     def view(self, at: Seconds) -> View:
         """What the policy sees."""
         return View(
@@ -235,16 +239,22 @@ class Scheduler:
     def _release_all(self, at: Seconds) -> None:
         """Ask the policy until it has nothing more to release."""
         while self.books.waiting:
-            release = self.policy.choose(self.view(at))
+            view = self.view(at)
+            release = self.policy.choose(view)
             if release is None:
                 return
-            call: Call = release.call
-            if call.key not in self.books.waiting or release.endpoint not in call.candidates:
-                raise HeadwayError(
-                    f"policy {self.policy.name} released {call.story()} to {release.endpoint!r}, "
-                    f"which is not one of its candidates {call.candidates}"
-                )
-            self._out.append(self._desk.grant(call, release, at))
+            self._check(release, view)
+            self._out.append(self._desk.grant(release.call, release, at))
+
+    def _check(self, release: Release, view: View) -> None:
+        """Hold the policy to its contract. Raises `HeadwayError`: the policy has a defect."""
+        call: Call = release.call
+        told = f"policy {self.policy.name} released {call.story()} to {release.endpoint!r}"
+        if call.key not in self.books.waiting or release.endpoint not in call.candidates:
+            raise HeadwayError(f"{told}, which is not one of its candidates {call.candidates}")
+        endpoint = self.endpoints[release.endpoint]
+        if not self.policy.binds_early and not view.has_room(call, endpoint):
+            raise HeadwayError(f"{told}, which has no room for it")
 
     def _wake(self, why: str, key: CallKey | None, at: Seconds) -> None:
         call = self.books.calls.get(key) if key is not None else None

@@ -6,9 +6,9 @@ own. Policies read it and change nothing.
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from headway.core.calls import Call
+from headway.core.calls import Call, CallKey
 from headway.core.endpoints import Endpoint
 from headway.core.graph import Run, Topology
 from headway.core.pool import Pool
@@ -32,6 +32,9 @@ class View:
     topologies: Mapping[str, Topology]
     foresight: Foresight
     rng: random.Random
+    _outputs: dict[tuple[CallKey, str], Estimate] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def candidates(self, call: Call) -> list[Endpoint]:
         """Endpoints that may serve the call and are up, in the user's order."""
@@ -61,6 +64,14 @@ class View:
 
     def output(self, call: Call, model: str) -> Estimate:
         """Output tokens that `model` would write, never more than the request allows."""
+        # Endpoints of one model share the answer, and a policy asks it for room and for time.
+        key = (call.key, model)
+        found = self._outputs.get(key)
+        if found is None:
+            found = self._outputs[key] = self._output(call, model)
+        return found
+
+    def _output(self, call: Call, model: str) -> Estimate:
         found = self.foresight.output_tokens.estimate(self.query(call, model))
         limit = call.ask.max_tokens
         if limit is None or found.p90 <= limit:

@@ -40,6 +40,9 @@ class SchedulerLike(Protocol):
     def handle(self, event: Event) -> tuple[AnyCommand, ...]:
         """The only thing that changes the scheduler."""
 
+    def made(self) -> tuple[AnyCommand, ...]:
+        """The commands of the last `handle`, also if it raised."""
+
     def snapshot(self) -> dict[str, Any]:
         """What was learned."""
 
@@ -231,6 +234,7 @@ class Shell:
             commands = self._scheduler.handle(event)
         except Exception as raised:  # noqa: BLE001 - one bad fact must not end the daemon
             error = f"{type(raised).__name__}: {raised}"
+            commands = self._scheduler.made()  # calls released by then are bound: tell them
             self._raised(event, raised)
         try:
             for command in commands:  # first: nobody waits for the journal
