@@ -106,7 +106,7 @@ def test_the_order_of_the_view_decides_nothing(policy: str, seed: int) -> None:
     rng = random.Random(seed)
 
     def shuffled(view: View) -> View:
-        waiting = rng.sample(view.waiting, len(view.waiting))
+        waiting = rng.sample(list(view.waiting), len(view.waiting))
         endpoints = list(view.endpoints.items())
         runs = list(view.runs.items())
         rng.shuffle(endpoints)

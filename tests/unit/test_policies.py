@@ -240,8 +240,8 @@ def test_after_a_failure_another_model_is_worth_more() -> None:
     told.ready("c2", node="n2", node_name="repair")
     call = told.scheduler.books.calls[(CallId("c2"), 1)]
     view = told.scheduler.view(0.0)
-    assert view.chance(call, "small") == pytest.approx(0.6 * 0.6)
-    assert view.chance(call, "large") == pytest.approx(0.9 * 0.9)
+    assert view.chance(call, "small", view.failed(call)) == pytest.approx(0.6 * 0.6)
+    assert view.chance(call, "large", view.failed(call)) == pytest.approx(0.9 * 0.9)
     assert call.endpoint == EndpointId("l")
     assert call.grant is not None and "failed before in this run: small" in call.grant.why
 

@@ -20,7 +20,7 @@ def test_a_window_forgets_its_oldest_values() -> None:
     window = QuantileWindow()
     for value in range(WINDOW + 10):
         window.learn(float(value))
-    assert (len(window), window.count, window.quantile(0.0)) == (WINDOW, WINDOW + 10, 10.0)
+    assert (window.size, window.count, window.quantile(0.0)) == (WINDOW, WINDOW + 10, 10.0)
     again = QuantileWindow(window.values(), window.count)
     again.learn(0.0)
     assert (again.values()[0], again.count) == (11.0, WINDOW + 11)

@@ -234,7 +234,10 @@ def test_a_policy_that_names_no_candidate_is_a_defect_told_with_the_story() -> N
 
         def choose(self, view):  # type: ignore[no-untyped-def]
             return Release(
-                call=view.waiting[0], endpoint=EndpointId("zzz"), urgency=0.0, why="because"
+                call=next(iter(view.waiting)),
+                endpoint=EndpointId("zzz"),
+                urgency=0.0,
+                why="because",
             )
 
     told = one_seat()

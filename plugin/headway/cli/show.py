@@ -153,8 +153,8 @@ def _show_call(call: Body, console: Console) -> None:
     if call.get("why"):
         console.print(f"  why: {escape(str(call['why']))}", soft_wrap=True)
     _show_scores(call, console)
-    for name, reason in sorted(_dict(call, "excluded").items()):
-        console.print(f"  not {escape(str(name))}: {escape(str(reason))}", soft_wrap=True)
+    for reason, names in _by_reason(_dict(call, "excluded")).items():
+        console.print(f"  not {escape(', '.join(names))}: {escape(reason)}", soft_wrap=True)
     if call.get("outcome"):
         error = f" ({call['error']})" if call.get("error") else ""
         console.print(
@@ -185,6 +185,14 @@ def _show_scores(call: Body, console: Console) -> None:
             style="green" if chosen else None,
         )
     console.print(table)
+
+
+def _by_reason(excluded: Body) -> dict[str, list[str]]:
+    """Endpoints that were left out, under the reason that they share."""
+    found: dict[str, list[str]] = {}
+    for name, reason in sorted(excluded.items()):
+        found.setdefault(str(reason), []).append(str(name))
+    return found
 
 
 def _dict(body: Body, key: str) -> Body:

@@ -61,7 +61,9 @@ TRANSITIONS: dict[tuple[CallState, CallStep], CallState] = {
 class Call:
     """One attempt of one LLM request, from the question to the end.
 
-    `prompt_tokens` and `output` are predictions until `ended` tells the truth.
+    `prompt_tokens` and `output` are predictions until `ended` tells the truth; `rest_s` and
+    `rest_tokens` are the run's horizon (stand-alone seconds, work in tokens) as foreseen when
+    the call was ready.
     `candidates` are the endpoints that may serve it, in the user's order;
     `excluded` says why each other endpoint of the pool may not.
     """
@@ -70,6 +72,8 @@ class Call:
     client: ClientId
     ready_at: Seconds
     prompt_tokens: int
+    rest_s: Seconds = 0.0
+    rest_tokens: float = 0.0
     candidates: tuple[EndpointId, ...] = ()
     excluded: dict[str, str] = field(default_factory=dict)
     state: CallState = CallState.WAITING

@@ -24,6 +24,7 @@ from headway.core.view import View
 
 CHARS_PER_TOKEN = 4.0
 ORPHAN_GRACE_S = 30.0
+MAX_FILTERED = 1_000
 ENDPOINT_ERRORS = ("connect", "timeout", "5", "429", "drop")
 """Beginnings of the kinds of error that lie with the endpoint, not with the request."""
 
@@ -45,6 +46,9 @@ class CallDesk:
         self._runs = runs
         self._teacher = teacher
         self._view = view
+        self._filtered_pool: Pool | None = None
+        self._filtered: dict[tuple[object, ...], tuple[tuple[EndpointId, ...], dict[str, str]]] = {}
+        self._least_context: int | None = None
 
     def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
         """Put an attempt on the books, with the endpoints that may serve it."""
@@ -62,14 +66,29 @@ class CallDesk:
             prompt_tokens=max(int(ask.prompt_chars / CHARS_PER_TOKEN), 1),
         )
         self.find_candidates(call, pool)
+        call.rest_s, call.rest_tokens = self._view(at).horizon(call)
         run.calls.append(call)
         self._books.calls[call.key] = call
         return call
 
     def find_candidates(self, call: Call, pool: Pool) -> None:
         """Fill in who may serve the call in `pool`, and why others may not."""
-        chosen, call.excluded = candidates(pool, call.ask, call.prompt_tokens)
-        call.candidates = tuple(spec.id for spec in chosen)
+        ask = call.ask
+        if pool is not self._filtered_pool:
+            self._filtered_pool, self._filtered = pool, {}
+            sizes = [spec.context_tokens for spec in pool.endpoints]
+            self._least_context = min((size for size in sizes if size is not None), default=None)
+        need_tokens = call.prompt_tokens + (ask.max_tokens or 0)
+        fits = self._least_context is None or need_tokens <= self._least_context
+        # where every endpoint is large enough, like questions have like candidates
+        alike = (ask.pool_name, ask.needs, ask.models, ask.loop_model)
+        found = self._filtered.get(alike) if fits else None
+        if found is None:
+            chosen, excluded = candidates(pool, ask, call.prompt_tokens)
+            found = (tuple(spec.id for spec in chosen), excluded)
+            if fits and len(self._filtered) < MAX_FILTERED:
+                self._filtered[alike] = found
+        call.candidates, call.excluded = found
 
     def grant(self, call: Call, release: Release, at: Seconds) -> Grant:
         """Bind a waiting call to the endpoint of `release` (none: the client's fallback)."""

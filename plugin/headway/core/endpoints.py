@@ -52,6 +52,8 @@ class Endpoint:
     speed_samples: int = 0
     served: int = 0
     _load_at: Seconds = -1.0
+    _load_until: Seconds = -1.0
+    _kv_reserved: float | None = None
     _remaining: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
@@ -66,7 +68,7 @@ class Endpoint:
         self.profile = spec.profile or DEFAULT_PROFILE
         self.seats = self.profile.seats if self.profile.seats is not None else self.seats
         self.kv_tokens = self.profile.kv_tokens or self.kv_tokens
-        self._load_at = -1.0
+        self._changed()
         return self
 
     @property
@@ -83,12 +85,16 @@ class Endpoint:
     def add(self, key: CallKey, load: Load) -> None:
         """A call was released to this endpoint."""
         self.loads[key] = load
-        self._load_at = -1.0
+        self._changed()
 
     def remove(self, key: CallKey) -> Load | None:
         """A call is closed; None if it was not on the books."""
-        self._load_at = -1.0
+        self._changed()
         return self.loads.pop(key, None)
+
+    def _changed(self) -> None:
+        self._load_until = -1.0
+        self._kv_reserved = None
 
     @property
     def sequences(self) -> int:
@@ -96,10 +102,14 @@ class Endpoint:
         return len(self.loads) + self.foreign
 
     def remaining(self, at: Seconds) -> tuple[float, float, float]:
-        """Predicted output tokens still to come: (sum, smallest of a call); and context tokens."""
-        if self._load_at != at:
-            self._load_at = at
+        """Predicted output tokens still to come: (sum, smallest of a call); and context tokens.
+
+        Good for one decode step: within it no call comes any further.
+        """
+        if not self._load_at <= at < self._load_until:
             step = self._step_s(len(self.loads), 0.0)
+            self._load_at = at
+            self._load_until = at + step
             total = context = 0.0
             least = 0.0
             for load in self.loads.values():
@@ -114,7 +124,9 @@ class Endpoint:
 
     def kv_reserved(self) -> float:
         """KV tokens that our calls may come to hold (prompt and P90 of the output, each)."""
-        return sum(load.kv_tokens for load in self.loads.values())
+        if self._kv_reserved is None:
+            self._kv_reserved = sum(load.kv_tokens for load in self.loads.values())
+        return self._kv_reserved
 
     def has_room(self, kv_need: float) -> bool:
         """Whether the engine would start a call at once: a free seat, and KV for its P90.
@@ -135,22 +147,16 @@ class Endpoint:
 
     def service_s(self, at: Seconds, prompt_tokens: float, output_tokens: float) -> Seconds:
         """Seconds of a call if it started now beside what runs: prefill, then decode."""
-        _, _, context = self.remaining(at)
-        step = self._step_s(self.sequences + 1, context + prompt_tokens)
-        return (
-            prompt_tokens * self.profile.prefill_s * self.speed
-            + output_tokens * step
-            + self.spec.rtt_s
-        )
+        context = self.remaining(at)[2] + prompt_tokens
+        step = self.profile.step_time_s(self.sequences + 1, context)
+        work = prompt_tokens * self.profile.prefill_s + output_tokens * step
+        return work * self.speed + self.spec.rtt_s
 
     def alone_s(self, prompt_tokens: float, output_tokens: float) -> Seconds:
         """Seconds of a call on the idle endpoint."""
-        step = self._step_s(1, prompt_tokens)
-        return (
-            prompt_tokens * self.profile.prefill_s * self.speed
-            + output_tokens * step
-            + self.spec.rtt_s
-        )
+        step = self.profile.step_time_s(1, prompt_tokens)
+        work = prompt_tokens * self.profile.prefill_s + output_tokens * step
+        return work * self.speed + self.spec.rtt_s
 
     def slowing_s(self, at: Seconds, prompt_tokens: float, output_tokens: float) -> Seconds:
         """Seconds by which one more call delays those that run, summed over them.
@@ -160,10 +166,10 @@ class Endpoint:
         running = len(self.loads)
         if not running:
             return 0.0
-        left, _, _ = self.remaining(at)
-        longer = (self.profile.seq_s + prompt_tokens * self.profile.context_s) * self.speed
-        together = min(left, running * output_tokens)
-        return running * prompt_tokens * self.profile.prefill_s * self.speed + together * longer
+        profile = self.profile
+        together = min(self.remaining(at)[0], running * output_tokens)
+        longer = profile.seq_s + prompt_tokens * profile.context_s
+        return (running * prompt_tokens * profile.prefill_s + together * longer) * self.speed
 
     def wait_s(self, at: Seconds, ahead: int = 0, kv_need: float = 0.0) -> Seconds:
         """Seconds until a call with `ahead` others before it has room; 0 if it has."""
@@ -201,7 +207,7 @@ class Endpoint:
         ratio = min(max(shown / self.speed, 0.2), 5.0)
         low, high = SPEED_RANGE
         self.speed = min(max(self.speed * ratio**weight, low), high)
-        self._load_at = -1.0
+        self._changed()
 
     def fault(self, at: Seconds, trouble: str) -> None:
         """A call failed for a reason that lies with the endpoint: after a few, rest it.
@@ -246,4 +252,4 @@ class Endpoint:
             young = len(self.loads) - settled
             seen = fact.running + (fact.waiting or 0)
             self.foreign = max(seen - settled - young, 0)
-        self._load_at = -1.0
+        self._changed()

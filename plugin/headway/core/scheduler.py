@@ -118,7 +118,8 @@ class Scheduler:
         if self.books.waiting:
             self._release_all(at)
         wake_at = self.books.next_wake()
-        if wake_at is not None and wake_at != self._timer_at:
+        # a timer that fires for nothing is cheaper than one that is moved with every event
+        if wake_at is not None and (self._timer_at is None or wake_at < self._timer_at):
             self._timer_at = wake_at
             self._out.append(SetTimer(timer=WAKE_TIMER, at=wake_at))
         return tuple(self._out)
@@ -132,7 +133,7 @@ class Scheduler:
         return View(
             at=at,
             pool=self.pool,
-            waiting=tuple(self.books.waiting.values()),
+            waiting=self.books.waiting.values(),
             endpoints=self.endpoints,
             runs=self.books.runs,
             topologies=self.books.topologies,
@@ -249,12 +250,16 @@ class Scheduler:
     def _check(self, release: Release, view: View) -> None:
         """Hold the policy to its contract. Raises `HeadwayError`: the policy has a defect."""
         call: Call = release.call
-        told = f"policy {self.policy.name} released {call.story()} to {release.endpoint!r}"
         if call.key not in self.books.waiting or release.endpoint not in call.candidates:
-            raise HeadwayError(f"{told}, which is not one of its candidates {call.candidates}")
-        endpoint = self.endpoints[release.endpoint]
-        if not self.policy.binds_early and not view.has_room(call, endpoint):
-            raise HeadwayError(f"{told}, which has no room for it")
+            wrong = f"which is not one of its candidates {call.candidates}"
+        elif not self.policy.binds_early and not view.has_room(
+            call, self.endpoints[release.endpoint]
+        ):
+            wrong = "which has no room for it"
+        else:
+            return
+        told = f"policy {self.policy.name} released {call.story()} to {release.endpoint!r}"
+        raise HeadwayError(f"{told}, {wrong}")
 
     def _wake(self, why: str, key: CallKey | None, at: Seconds) -> None:
         call = self.books.calls.get(key) if key is not None else None

@@ -5,7 +5,7 @@ own. Policies read it and change nothing.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headway.core.calls import Call, CallKey
@@ -26,7 +26,7 @@ class View:
 
     at: Seconds
     pool: Pool
-    waiting: tuple[Call, ...]
+    waiting: Collection[Call]
     endpoints: Mapping[EndpointId, Endpoint]
     runs: Mapping[RunId, Run]
     topologies: Mapping[str, Topology]
@@ -86,46 +86,42 @@ class View:
         share = self.foresight.prefix_share.estimate(self.query(call)).p50
         return call.prompt_tokens * (1.0 - share)
 
-    def chance(self, call: Call, model: str, also_failed: tuple[str, ...] = ()) -> float:
-        """Confidence that `model`'s answer suffices, given what has failed in this run."""
-        run = self.runs[call.run]
-        failed = self.failed(call) + also_failed
+    def chance(self, call: Call, model: str, failed: tuple[str, ...]) -> float:
+        """Confidence that `model`'s answer suffices once the models in `failed` have failed."""
         query = Query(graph=call.ask.graph, node=call.ask.node_name, model=model)
-        return self.foresight.confidence.chance(query, failed, explore=run.explores)
+        explore = self.runs[call.run].explores
+        return self.foresight.confidence.chance(query, failed, explore=explore)
 
     def failed(self, call: Call) -> tuple[str, ...]:
         """Models whose answers have failed in the call's loop of this run."""
-        topology = self.topologies.get(call.ask.graph)
-        return failed_models(self.runs[call.run], topology, call.ask.node_name) if topology else ()
+        run = self.runs[call.run]
+        topology = self.topologies.get(call.ask.graph) if run.failed_models else None
+        return failed_models(run, topology, call.ask.node_name) if topology else ()
 
     def rounds_left(self, call: Call) -> int:
         """How often the graph may still ask again if this answer fails."""
         topology = self.topologies.get(call.ask.graph)
         return rounds_left(self.runs[call.run], topology, call.ask.node_name) if topology else 0
 
-    def rest_s(self, call: Call) -> Seconds:
-        """Seconds left of the whole run from this call on, if it ran alone (median)."""
+    def horizon(self, call: Call) -> tuple[Seconds, float]:
+        """What is left of the whole run from this call on: stand-alone seconds, work in tokens.
+
+        Work counts the prompt and the weighted output of all branches. Medians; for a graph
+        inside a graph, no less than what is left of the node around it.
+        """
         run = self.runs[call.run]
-        rest = self.foresight.rest_s.estimate(self.query(call)).p50
+        query = self.query(call)
+        rest_s = self.foresight.rest_s.estimate(query).p50
+        output = self.foresight.rest_tokens.estimate(query).p50
         while run.parent is not None and run.parent_node is not None:
             node = run.parent.nodes.get(run.parent_node)
             if node is not None:
-                query = Query(graph=run.parent.graph, node=node.name, visit=node.visit)
-                around = self.foresight.rest_s.estimate(query).p50 - run.attained_s
-                rest = max(rest, around)
+                around = Query(graph=run.parent.graph, node=node.name, visit=node.visit)
+                left_s = self.foresight.rest_s.estimate(around).p50 - run.attained_s
+                rest_s = max(rest_s, left_s)
+                output = max(output, self.foresight.rest_tokens.estimate(around).p50)
             run = run.parent
-        return rest
-
-    def rest_tokens(self, call: Call) -> float:
-        """Work left of the whole run in tokens: prompt and weighted output, all branches."""
-        run = self.runs[call.run]
-        output = self.foresight.rest_tokens.estimate(self.query(call)).p50
-        if run.parent is not None and run.parent_node is not None:
-            node = run.parent.nodes.get(run.parent_node)
-            if node is not None:
-                query = Query(graph=run.parent.graph, node=node.name, visit=node.visit)
-                output = max(output, self.foresight.rest_tokens.estimate(query).p50)
-        return call.prompt_tokens + TOKENS_OF_WORK_PER_OUTPUT * output
+        return rest_s, call.prompt_tokens + TOKENS_OF_WORK_PER_OUTPUT * output
 
     def age_s(self, call: Call) -> Seconds:
         """Seconds that the whole run has taken so far, without waiting for people."""

@@ -43,7 +43,7 @@ def add_control_routes(
         return web.json_response([])
 
     async def show_lateness(request: web.Request) -> web.Response:
-        return web.json_response(asdict(engine.lateness()))
+        return web.json_response({**asdict(engine.lateness()), "ratios": engine.late_ratios()})
 
     app.router.add_post("/_emulate/faults", add_fault)
     app.router.add_get("/_emulate/faults", list_faults)

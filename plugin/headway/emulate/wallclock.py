@@ -113,6 +113,10 @@ class WallClockEngine:
             self._delivered += 1
             self._ratios.append(ticket.late_s / max(due.at - due.submitted_at, 1e-9))
 
+    def late_ratios(self) -> tuple[float, ...]:
+        """The lateness of each of the last requests, oldest first."""
+        return tuple(self._ratios)
+
     def lateness(self) -> Lateness:
         """Percentiles over the last requests; zeros before the first."""
         ratios = sorted(self._ratios)

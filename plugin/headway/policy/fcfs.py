@@ -20,6 +20,8 @@ class Fcfs:
 
     def choose(self, view: View) -> Release | None:
         """The oldest call that some endpoint has room for."""
+        if not view.any_room(one for one in view.endpoints.values() if one.up(view.at)):
+            return None
         ordered = sorted(view.waiting, key=lambda call: (call.ready_at - call.ask.age_s, call.key))
         for call in ordered:
             with_room = [one for one in view.candidates(call) if view.has_room(call, one)]

@@ -34,11 +34,15 @@ from headway.core.endpoints import Endpoint
 from headway.core.protocols import Release
 from headway.core.types import Seconds
 from headway.core.view import View
+from headway.policy.outlook import Outlook
 
 URGENCY_SPAN = 1e6
 URGENCY_STEP = 1e4
 DEEPEST_ROUNDS = 3
 LEAST_S = 1e-3
+UNKNOWN_SEATS = 8
+LOOK_AHEAD = 32
+"""Calls that are priced for one release: those behind them wait for them anyway."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +50,7 @@ class _Price:
     """One candidate with its terms, all in seconds but `chance`."""
 
     endpoint: Endpoint
+    room: bool
     wait_s: Seconds
     service_s: Seconds
     slowing_s: Seconds
@@ -75,6 +80,10 @@ class _Price:
         )
 
 
+def _total(price: _Price) -> Seconds:
+    return price.total_s
+
+
 class Headway:
     """Expected time to success, released late.
 
@@ -101,38 +110,37 @@ class Headway:
             return None
         ahead: dict[str, int] = {}
         scored = sorted((self._order(view, call), call.key, call) for call in view.waiting)
-        for (_, order), _, call in scored:
+        for (_, order), _, call in scored[:LOOK_AHEAD]:
             prices = self._prices(view, call, ahead)
             if not prices:
                 continue
-            best = min(prices, key=lambda price: price.total_s)
-            if view.has_room(call, best.endpoint):
+            best = min(prices, key=_total)
+            if best.room:
                 return self._release(view, call, order, best, prices)
-            open_now = [one for one in prices if view.has_room(call, one.endpoint)]
-            if open_now:
-                second = min(open_now, key=lambda price: price.total_s)
-                if self._waited_enough(view, call, second.total_s - best.total_s):
-                    return self._release(view, call, order, second, prices, waited_enough=True)
+            second = min((one for one in prices if one.room), key=_total, default=None)
+            if second is not None and self._waited_enough(view, call, second, best):
+                return self._release(view, call, order, second, prices, waited_enough=True)
             ahead[best.endpoint.id] = ahead.get(best.endpoint.id, 0) + 1
         return None
 
-    def _waited_enough(self, view: View, call: Call, gain_s: Seconds) -> bool:
-        """Whether a call that could go elsewhere should wait no longer for its best endpoint.
+    def _waited_enough(self, view: View, call: Call, now: _Price, best: _Price) -> bool:
+        """Whether a call that could go elsewhere `now` should wait no longer for the `best`.
 
         More urgent calls keep coming, so predicted waits are too short. As in renting skis, a
         call waits no longer in all than what waiting was to gain it, nor than its grace.
         """
         grace_s = view.pool.name(call.ask.pool_name).idle_grace_s
+        gain_s = now.total_s - best.total_s
         return view.at >= call.ready_at + min(gain_s, grace_s)  # as wake-ups are: no rounding
 
     # -- order -----------------------------------------------------------------------------------
 
     def _order(self, view: View, call: Call) -> tuple[int, float]:
         """(0 if held too long, W * H / (age + T), nearer for a run whose deadline is at risk)."""
-        left_s = max(view.rest_s(call), LEAST_S)
-        alone_s = view.runs[call.run].root.attained_s + left_s
-        age_s = view.age_s(call)
-        order = view.rest_tokens(call) * alone_s / (age_s + left_s)
+        left_s = max(call.rest_s, LEAST_S)
+        root = view.runs[call.run].root
+        age_s = root.age_s(view.at)
+        order = call.rest_tokens * (root.attained_s + left_s) / (age_s + left_s)
         deadline_s = view.deadline_s(call)
         if deadline_s is not None:
             slack = (deadline_s - age_s) / left_s
@@ -144,42 +152,47 @@ class Headway:
 
     def _prices(self, view: View, call: Call, ahead: dict[str, int]) -> list[_Price]:
         endpoints = view.candidates(call)
-        seats = sum(one.seats or 8 for one in endpoints)
-        others = len(view.waiting) - 1
+        # what waits is charged to those that take its seats, a share to each seat
+        seats = sum(one.seats or UNKNOWN_SEATS for one in endpoints)
+        pressure = self._pressure * (len(view.waiting) - 1) / max(seats, 1)
         prices = []
         for one in endpoints:
-            tokens = view.output(call, one.spec.model).p50
+            output = view.output(call, one.spec.model)
+            kv_need = call.prompt_tokens + output.p90
             uncached = view.uncached_tokens(call, one)
-            service_s = one.service_s(view.at, uncached, tokens)
-            room = view.has_room(call, one)
-            prices.append(
-                _Price(
-                    endpoint=one,
-                    wait_s=0.0
-                    if room
-                    else max(view.wait_s(call, one, ahead.get(one.id, 0)), LEAST_S),
-                    service_s=service_s,
-                    slowing_s=one.slowing_s(view.at, uncached, tokens),
-                    pressure_s=self._pressure * service_s * others / max(seats, 1),
-                )
+            service_s = one.service_s(view.at, uncached, output.p50)
+            room = one.has_room(kv_need)
+            wait_s = 0.0 if room else one.wait_s(view.at, ahead.get(one.id, 0), kv_need)
+            price = _Price(
+                endpoint=one,
+                room=room,
+                wait_s=wait_s if room else max(wait_s, LEAST_S),
+                service_s=service_s,
+                slowing_s=one.slowing_s(view.at, uncached, output.p50),
+                pressure_s=pressure * service_s,
             )
-        self._add_failures(view, call, prices)
+            prices.append(price)
+        if prices:
+            self._add_failures(view, call, prices)
         return prices
 
     def _add_failures(self, view: View, call: Call, prices: list[_Price]) -> None:
         """Fill in confidence, what follows a failure, and the total."""
-        run = view.runs[call.run].root
-        lost_s = self._failure_price * (run.attained_s + view.rest_s(call))
+        root = view.runs[call.run].root
+        lost_s = self._failure_price * (root.attained_s + call.rest_s)
         cheapest: dict[str, Seconds] = {}
         for price in prices:
-            model = price.endpoint.spec.model
-            cheapest[model] = min(cheapest.get(model, math.inf), price.own_s)
-        outlook = _Outlook(view, call, cheapest, lost_s)
+            model, own_s = price.endpoint.spec.model, price.own_s
+            if own_s < cheapest.get(model, math.inf):
+                cheapest[model] = own_s
+        outlook = Outlook(view, call, cheapest, lost_s)
         rounds = min(view.rounds_left(call), DEEPEST_ROUNDS)
+        judged = {
+            model: (outlook.chance(model, ()), outlook.after((model,), rounds))
+            for model in cheapest
+        }
         for price in prices:
-            model = price.endpoint.spec.model
-            price.chance = outlook.chance(model, frozenset())
-            price.after_failure_s = outlook.after(frozenset((model,)), rounds)
+            price.chance, price.after_failure_s = judged[price.endpoint.spec.model]
             price.total_s = price.own_s + (1.0 - price.chance) * price.after_failure_s
 
     # -- release ---------------------------------------------------------------------------------
@@ -205,7 +218,7 @@ class Headway:
         failed = view.failed(call)
         if failed:
             why += f"; failed before in this run: {', '.join(dict.fromkeys(failed))}"
-        ranked = sorted(prices, key=lambda price: price.total_s)
+        ranked = sorted(prices, key=_total)
         return Release(
             call=call,
             endpoint=chosen.endpoint.id,
@@ -213,41 +226,3 @@ class Headway:
             why=why,
             scores=tuple(price.score() for price in ranked),
         )
-
-
-class _Outlook:
-    """What follows if answers fail: the graph's further rounds, each by the best model then."""
-
-    __slots__ = ("_call", "_chances", "_cost", "_lost_s", "_memo", "_view")
-
-    def __init__(self, view: View, call: Call, cost: dict[str, Seconds], lost_s: Seconds) -> None:
-        self._view = view
-        self._call = call
-        self._cost = cost
-        self._lost_s = lost_s
-        self._chances: dict[tuple[str, str], float] = {}
-        self._memo: dict[tuple[frozenset[str], int], Seconds] = {}
-
-    def chance(self, model: str, failed: frozenset[str]) -> float:
-        """Confidence in `model` once those in `failed` have failed too."""
-        # the same for any set of others, so ask once for each of the three cases
-        case = "repeat" if model in failed else ("other" if failed else "")
-        known = self._chances.get((model, case))
-        if known is None:
-            also = (model,) if case == "repeat" else (("",) if case == "other" else ())
-            known = self._chances[(model, case)] = self._view.chance(self._call, model, also)
-        return known
-
-    def after(self, failed: frozenset[str], rounds: int) -> Seconds:
-        """Expected seconds from a failure on, with `rounds` more answers possible."""
-        if rounds <= 0:
-            return self._lost_s
-        known = self._memo.get((failed, rounds))
-        if known is None:
-            known = min(
-                self._cost[model]
-                + (1.0 - self.chance(model, failed)) * self.after(failed | {model}, rounds - 1)
-                for model in self._cost
-            )
-            self._memo[(failed, rounds)] = known
-        return known

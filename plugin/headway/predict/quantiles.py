@@ -16,6 +16,9 @@ SHRINK = 4.0
 MAX_VISIT = 4
 """Later visits of a node are taken together."""
 
+MAX_PLACES = 20_000
+"""Places whose windows are looked up once and remembered."""
+
 Level = tuple[str, ...]
 
 
@@ -30,47 +33,42 @@ class ShrunkQuantiles:
         self._levels = levels
         self._prior = prior
         self._windows: dict[tuple[str, ...], QuantileWindow] = {}
-        self._cache: dict[Query, Estimate] = {}
+        self._chains: dict[tuple[str, str, int, str], tuple[QuantileWindow, ...]] = {}
 
-    def _keys(self, query: Query) -> list[tuple[str, ...]]:
-        fields = {
-            "graph": query.graph,
-            "node": query.node,
-            "visit": str(min(query.visit, MAX_VISIT)),
-            "model": query.model,
-        }
-        return [
-            (str(depth), *(fields[name] for name in level))
-            for depth, level in enumerate(self._levels)
-        ]
+    def _chain(self, query: Query) -> tuple[QuantileWindow, ...]:
+        """The windows of a place, general first; those not yet learned are empty."""
+        place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
+        chain = self._chains.get(place)
+        if chain is None:
+            if len(self._chains) >= MAX_PLACES:
+                self._chains.clear()
+            names = dict(zip(("graph", "node", "visit", "model"), map(str, place), strict=True))
+            chain = self._chains[place] = tuple(
+                self._windows.setdefault(
+                    (str(depth), *(names[name] for name in level)), QuantileWindow()
+                )
+                for depth, level in enumerate(self._levels)
+            )
+        return chain
 
     def estimate(self, query: Query) -> Estimate:
         """The prediction; learns nothing. 0 <= p50 <= p90."""
-        cached = self._cache.get(query)
-        if cached is not None:
-            return cached
         p50, p90 = self._prior
         samples = 0
-        for key in self._keys(query):
-            window = self._windows.get(key)
-            if window is None:
-                continue
-            weight = len(window) / (len(window) + SHRINK)
-            p50 += weight * (window.quantile(0.5) - p50)
-            p90 += weight * (window.quantile(0.9) - p90)
-            samples = window.count
-        found = Estimate(p50=p50, p90=max(p90, p50), samples=samples)
-        self._cache[query] = found
-        return found
+        for window in self._chain(query):
+            size = window.size
+            if size:
+                weight = size / (size + SHRINK)
+                median, high = window.pair()
+                p50 += weight * (median - p50)
+                p90 += weight * (high - p90)
+                samples = window.count
+        return Estimate(p50=p50, p90=max(p90, p50), samples=samples)
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
-        for key in self._keys(query):
-            window = self._windows.get(key)
-            if window is None:
-                window = self._windows[key] = QuantileWindow()
+        for window in self._chain(query):
             window.learn(value)
-        self._cache.clear()
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
@@ -78,6 +76,7 @@ class ShrunkQuantiles:
             "windows": [
                 [list(key), window.count, window.values()]
                 for key, window in sorted(self._windows.items())
+                if window.size
             ]
         }
 
@@ -87,7 +86,7 @@ class ShrunkQuantiles:
             tuple(key): QuantileWindow([float(value) for value in values], int(count))
             for key, count, values in snapshot["windows"]
         }
-        self._cache.clear()
+        self._chains.clear()
 
 
 def output_length() -> ShrunkQuantiles:

@@ -70,7 +70,9 @@ _decoder = msgspec.msgpack.Decoder(Header | Entry)
 
 
 def digest_of(commands: tuple[AnyCommand, ...]) -> bytes:
-    """Eight bytes that differ when the commands do."""
+    """Eight bytes that differ when the commands do; none for no commands."""
+    if not commands:
+        return b""
     return blake2b(_encoder.encode(commands), digest_size=DIGEST_BYTES).digest()
 
 
