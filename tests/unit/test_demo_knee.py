@@ -17,19 +17,19 @@ def _found(guess: float, knee: float, probes: int) -> KneeSearch:
 @pytest.mark.parametrize("guess", [4.0, 9.0, 10.0, 11.0, 25.0])
 def test_it_finds_the_knee_from_below_and_above(guess: float) -> None:
     search = _found(guess, knee=10.0, probes=6)
-    assert search.bracketed
+    assert search.sureness == "bracketed"
     assert search.knee() == pytest.approx(10.0, rel=0.03)
 
 
 def test_without_a_bracket_it_answers_what_it_knows() -> None:
     search = KneeSearch(5.0)
-    assert search.knee() == 5.0
+    assert (search.knee(), search.sureness) == (5.0, "guessed")
     search.tell(5.0, 1.2)
-    assert search.knee() == 5.0
+    assert (search.knee(), search.sureness) == (5.0, "at least")
     assert search.next_rate() > 5.0
     high = KneeSearch(5.0)
     high.tell(5.0, 9.0)
-    assert high.knee() == 5.0
+    assert (high.knee(), high.sureness) == (5.0, "at most")
     assert high.next_rate() < 5.0
 
 

@@ -10,11 +10,12 @@ from rich.console import Console
 from headway.daemon.config import load_config
 from headway.emulate.config import load_config as load_emulated
 from headway_samples.demo import show
-from headway_samples.demo.arms import SAMPLES, Arm
+from headway_samples.demo.arms import ARMS, SAMPLES, Arm
 from headway_samples.demo.arrivals import Arrival
 from headway_samples.demo.driver import Load, drive
 from headway_samples.demo.measures import RunRecord, report
 from headway_samples.demo.pilot import DEADLINE_FACTOR, Pilot
+from headway_samples.demo.plan import full_plan
 from headway_samples.demo.play import Played
 from headway_samples.demo.validity import Strain, mean_of
 from headway_samples.marker import Marker, find_marker
@@ -31,9 +32,15 @@ def _records(*times: float | None) -> list[RunRecord]:
 
 
 def _played(strain: Strain, **arms: list[RunRecord]) -> Played:
-    pilot = Pilot(idle_s=1.0, deadlines={}, knee=1.0, probes=(), wall_s=1.0)
+    pilot = Pilot(idle_s=1.0, deadlines={}, knee=1.0, sureness="bracketed", probes=(), wall_s=1.0)
     return Played(
-        pilot=pilot, rate=0.8, arms=arms, errors={}, strains=(strain,), explained="because"
+        pilot=pilot,
+        rate=0.8,
+        arms=arms,
+        errors={},
+        strains=(strain,),
+        plan=full_plan(1),
+        explained="because",
     )
 
 
@@ -50,7 +57,6 @@ def test_at_the_limits_a_run_is_valid_beyond_them_it_is_not() -> None:
 def test_the_json_has_the_promised_shape_and_is_json() -> None:
     played = _played(CALM, x=_records(1.0, 9.0), y=_records(2.0, None))
     told = json.loads(json.dumps(played.as_dict()))
-    assert set(told) == {"valid", "arms", "samples"}
     assert told["valid"] is True
     assert told["arms"]["x"]["attainment"] == 0.5
     assert told["arms"]["y"]["failed"] == 1
@@ -67,12 +73,27 @@ def test_an_overworked_machine_is_said_loudly() -> None:
 
 
 def test_the_table_shows_every_arm_for_all_and_for_each_sample() -> None:
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=80)
     console.print(show.table(report({"x": _records(1.25), "y": _records(None)})))
     printed = console.file.getvalue()
     assert "emulated seconds" in printed
     assert printed.count("1.2") >= 2  # once in all, once for its sample
     assert printed.count(" y ") == 2
+
+
+def test_the_table_fits_into_80_columns_with_nothing_cut_off() -> None:
+    long = [
+        RunRecord(sample=name, completion_s=98765.4, solved=True, deadline_s=1e6)
+        for name in SAMPLES
+        for _ in range(400)
+    ]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(show.table(report(dict.fromkeys(ARMS, long))))
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    for word in (*SAMPLES, *ARMS, "success", "attainment", "failed", "98765.4", "100.0%", "1200"):
+        assert word in printed
+    assert all(len(line) <= 80 for line in printed.splitlines())
 
 
 def test_the_plot_is_a_png(tmp_path: Path) -> None:

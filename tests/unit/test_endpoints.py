@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from headway.core.endpoints import Endpoint, Load
-from headway.core.facts import EndpointSeen
+from headway.core.facts import EndpointSeen, PoolSet
 from headway.core.types import CallId, EndpointId
-from tests.support.telling import endpoint
+from tests.support.telling import Teller, endpoint, granted, pool
 
 
 def believed(**fields: Any) -> Endpoint:
@@ -151,3 +151,28 @@ def test_room_is_seats_and_kv() -> None:
     assert one.has_room(200) and not one.has_room(201)
     load(one, "y", 10, prompt=10)
     assert not one.has_room(1)
+
+
+def test_endpoints_on_one_server_share_its_seats() -> None:
+    sizes: dict[str, Any] = {"seats": 2, "server": "gpu"}
+    of = pool(
+        endpoint("a", **sizes),
+        endpoint("b", "large", **sizes),
+        endpoint("c", "large", seats=1),
+    )
+    told = Teller(of, policy="fcfs")
+    places = dict(to for name in "1234" for to in granted(told.ready(name)))
+    assert len(places) == 3, "two seats of the server, one of the other endpoint"
+    assert list(places.values()).count("c") == 1
+    assert told.scheduler.status(0.0)["running"] == 3
+    on_the_server = next(name for name, to in places.items() if to != "c")
+    assert len(granted(told.ended(on_the_server))) == 1
+
+
+def test_endpoints_stop_sharing_when_the_pool_says_so() -> None:
+    together = [endpoint(name, seats=1, server="gpu") for name in "ab"]
+    told = Teller(pool(*together), policy="fcfs")
+    told.ready("c1")
+    assert granted(told.ready("c2")) == []
+    apart = pool(*(endpoint(name, seats=1) for name in "ab"))
+    assert granted(told.tell(PoolSet(pool=apart))) == [("c2", "b")]

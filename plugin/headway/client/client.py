@@ -25,8 +25,9 @@ from headway.client.registry import Registry
 from headway.client.route import Route, chosen_alone, fallback, spread
 from headway.client.scheduling import TELLABLE, off_by_environment
 from headway.client.sound import sound
+from headway.client.told import MAX_TOLD, NEVER, NodeFact, Told, frames
 from headway.core.errors import FrameError, UnknownEndpoint
-from headway.core.facts import CallEnded, CallReady, CallSent
+from headway.core.facts import CallEnded, CallReady, CallSent, NodeEnded, NodeStarted
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import CallId, Seconds
 from headway.wire import messages
@@ -62,6 +63,7 @@ class Client:
         self._registry = Registry()
         self._view = PoolView(self._path, retry_s=self._clocks.retry_s, once=self._once)
         self._held: dict[tuple[CallId, int], Held] = {}
+        self._told = Told()
         # Processes that fall open together must not all begin with the same endpoint.
         self._turn = self._random.randrange(1 << 16)
         self._courier = Courier(self._path, clocks=self._clocks, owner=self, once=self._once)
@@ -87,26 +89,34 @@ class Client:
 
     def observe(self, fact: msgspec.Struct) -> None:
         """Tell any fact, or a `Passed` or `Covered`. Never blocks, never raises."""
+        kind = type(fact)
         try:
+            if kind is NodeStarted or kind is NodeEnded:
+                now = monotonic()
+                told = self._told
+                told.facts.append((fact, now))  # type: ignore[arg-type]
+                if now >= told.attend_at or self._held or len(told.facts) >= MAX_TOLD:
+                    self._attend(now)
+                return
             if off_by_environment():
                 return
-            if type(fact) not in TELLABLE:  # the daemon would end the connection over it
-                raise TypeError(f"{type(fact).__name__} is nothing to observe")
+            if kind not in TELLABLE:  # the daemon would end the connection over it
+                raise TypeError(f"{kind.__name__} is nothing to observe")
             fact = sound(fact)
             courier = self._courier
             with courier.lock:
                 now = monotonic()
+                self.drain(now)
                 self._registry.learn(fact, now)
                 if courier.reach(now) or courier.seen:
-                    frees = type(fact) is CallEnded
-                    weight = Weight.ENDING if frees else Weight.OBSERVATION
+                    weight = Weight.ENDING if kind is CallEnded else Weight.OBSERVATION
                     courier.put(encode_frame(fact), weight, now)
                 if self._held:
                     self._release_ended(fact, now)
         except FrameError as error:
-            self._once.warn(f"frame {type(fact).__name__}", f"not told: {error}")
+            self._once.warn(f"frame {kind.__name__}", f"not told: {error}")
         except Exception:  # noqa: BLE001 -- the host's boundary
-            self._once.failure(f"observe {type(fact).__name__}")
+            self._once.failure(f"observe {kind.__name__}")
 
     def decide(self, ask: CallReady) -> Route:
         """What to do with one attempt of a call; blocks while the daemon holds it.
@@ -165,6 +175,32 @@ class Client:
         except Exception:  # noqa: BLE001 -- the host's boundary
             self._once.failure("close")
 
+    # --- telling of nodes ---
+
+    def _attend(self, now: Seconds) -> None:
+        """Have what is told taken in: by the courier's thread on its tick, else here."""
+        courier, told = self._courier, self._told
+        with courier.lock:
+            if self._held or len(told.facts) >= MAX_TOLD or not courier.will_drain(now):
+                self.drain(now)
+            told.attend_at = NEVER if courier.will_drain(now) else now + self._clocks.retry_s
+
+    def _take_in(self, batch: list[tuple[NodeFact, Seconds]], now: Seconds) -> None:
+        courier, registry = self._courier, self._registry
+        sounds = []
+        for fact, told_at in batch:
+            try:
+                fact = sound(fact)
+                registry.learn(fact, told_at)
+                sounds.append(fact)
+            except Exception:  # noqa: BLE001 -- the host's boundary
+                self._once.failure(f"observe {type(fact).__name__}")
+        if courier.reach(now) or courier.seen:
+            courier.put(b"".join(frames(sounds, self._once)), Weight.OBSERVATION, now)
+        if self._held:
+            for fact in sounds:
+                self._release_ended(fact, now)
+
     # --- asking and waiting ---
 
     def _begin(self, held: Held) -> None:
@@ -172,6 +208,7 @@ class Client:
         with self._courier.lock:
             now = held.asked_at = monotonic()
             courier, ask = self._courier, held.ask
+            self.drain(now)
             reached = courier.can_ask(now)
             pool = self._view.latest(now)
             if pool is not None and pool.mode == "off":
@@ -297,13 +334,15 @@ class Client:
     def greeting(self, now: Seconds) -> list[bytes]:
         """`Hello`, then everything open with fresh ages."""
         hello = Hello(version=PROTOCOL_VERSION, client=process_name(), pid=os.getpid())
-        frames = [encode_frame(hello)]
-        for fact in self._registry.retell(now):
-            try:
-                frames.append(encode_frame(fact))
-            except (FrameError, ValueError, TypeError, OverflowError) as error:
-                self._once.warn(f"frame {type(fact).__name__}", f"not told: {error}")
-        return frames
+        self.drain(now)
+        return [encode_frame(hello), *frames(self._registry.retell(now), self._once)]
+
+    def drain(self, now: Seconds) -> bool:
+        """Take in the node facts told so far, before anything that is told after them."""
+        batch = self._told.take()
+        if batch and not off_by_environment():
+            self._take_in(batch, now)
+        return bool(batch)
 
     def on_message(self, message: DaemonMessage, now: Seconds) -> None:
         """Acknowledgements and grants to those who wait; pool views and modes to all."""

@@ -44,6 +44,9 @@ class Owner(Protocol):
     def greeting(self, now: Seconds) -> list[bytes]:
         """The first frames of a new connection."""
 
+    def drain(self, now: Seconds) -> bool:
+        """Put what was told without the lock; whether there was anything."""
+
     def on_message(self, message: DaemonMessage, now: Seconds) -> None:
         """The daemon said something."""
 
@@ -119,6 +122,15 @@ class Courier:
             self._flush_at = now + self._clocks.flush_s
             self._wake()
 
+    def will_drain(self, now: Seconds) -> bool:
+        """Whether the thread drains the owner within `flush_s`: then nobody else need."""
+        if self._link is None or self._blocked:
+            return False
+        if self._flush_at is None:
+            self._flush_at = now + self._clocks.flush_s
+            self._wake()
+        return True
+
     def later(self, held: Held, at: Seconds) -> None:
         """Have `on_due(held)` called at `at`."""
         self._order += 1
@@ -183,6 +195,7 @@ class Courier:
             self._breaker.failed()
         link.close()
         self._ping_open = self._blocked = False
+        self._flush_at = now  # what was told while there was no room must not lie any longer
         self._outbox.disconnected()
         self._owner.on_lost(why, now)
         self._wake()
@@ -193,6 +206,7 @@ class Courier:
             if self._closed:
                 return
             now = monotonic()
+            self._owner.drain(now)
             self.flush(now)
             self._closed = True
             self.drop("the client was closed", now)
@@ -345,9 +359,12 @@ class Courier:
     def _work(self, now: Seconds) -> None:
         if self._blocked:
             self.flush(now)
+            if not self._blocked:
+                self._flush_at = now
         elif self._flush_at is not None and now >= self._flush_at:
             # Stay on the tick while observations keep coming: that spares a wake-up for each.
-            self._flush_at = now + self._clocks.flush_s if len(self._outbox) else None
+            more = self._owner.drain(now) or len(self._outbox)
+            self._flush_at = now + self._clocks.flush_s if more else None
             self.flush(now)
         while self._later and self._later[0][0] <= now:
             self._owner.on_due(heapq.heappop(self._later)[2], now)

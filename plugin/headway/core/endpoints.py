@@ -6,6 +6,7 @@ Congestion follows Chimera (arXiv 2603.22206, sec. 3): predicted tokens in
 flight times the time of a decode step over the sequences decoded at once.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from headway.core.calls import CallKey
@@ -34,13 +35,33 @@ class Load:
     speed: float = 1.0
 
 
+def on_shared_servers(endpoints: Iterable["Endpoint"]) -> None:
+    """Let endpoints that name the same server share its load."""
+    by_server: dict[str, list[Endpoint]] = {}
+    for one in endpoints:
+        if one.spec.server:
+            by_server.setdefault(one.spec.server, []).append(one)
+        one.mates, one.shared = [], dict(one.loads)
+    for together in by_server.values():
+        shared = {key: load for one in together for key, load in one.loads.items()}
+        for one in together:
+            one.shared = shared
+            one.mates = [mate for mate in together if mate is not one]
+
+
 @dataclass(slots=True, kw_only=True)
 class Endpoint:
-    """Belief about one endpoint. Changed only by the scheduler."""
+    """Belief about one endpoint. Changed only by the scheduler.
+
+    `loads` are its own calls; `shared` those of all endpoints on its server, which take its
+    seats, its KV and its steps alike (the same dictionary for all of them).
+    """
 
     spec: EndpointSpec
     profile: Profile = DEFAULT_PROFILE
     loads: dict[CallKey, Load] = field(default_factory=dict)
+    shared: dict[CallKey, Load] = field(default_factory=dict)
+    mates: "list[Endpoint]" = field(default_factory=list, repr=False)
     seats: int | None = None
     kv_tokens: int | None = None
     reachable: bool = True
@@ -84,22 +105,26 @@ class Endpoint:
 
     def add(self, key: CallKey, load: Load) -> None:
         """A call was released to this endpoint."""
-        self.loads[key] = load
+        self.loads[key] = self.shared[key] = load
         self._changed()
 
     def remove(self, key: CallKey) -> Load | None:
         """A call is closed; None if it was not on the books."""
         self._changed()
+        self.shared.pop(key, None)
         return self.loads.pop(key, None)
 
     def _changed(self) -> None:
         self._load_until = -1.0
         self._kv_reserved = None
+        for mate in self.mates:
+            mate._load_until = -1.0
+            mate._kv_reserved = None
 
     @property
     def sequences(self) -> int:
-        """Calls on the endpoint: ours, and those of others that a scrape showed."""
-        return len(self.loads) + self.foreign
+        """Calls on the endpoint's server: ours, and those of others that a scrape showed."""
+        return len(self.shared) + self.foreign
 
     def remaining(self, at: Seconds) -> tuple[float, float, float]:
         """Predicted output tokens still to come: (sum, smallest of a call); and context tokens.
@@ -107,16 +132,22 @@ class Endpoint:
         Good for one decode step: within it no call comes any further.
         """
         if not self._load_at <= at < self._load_until:
-            step = self._step_s(len(self.loads), 0.0)
+            step = self._step_s(len(self.shared), 0.0)
             self._load_at = at
             self._load_until = at + step
-            total = context = 0.0
-            least = 0.0
-            for load in self.loads.values():
-                done = max((at - load.released_at) / step, 0.0)
-                left = max(load.output_tokens - done, load.output_tokens * WORN_OUT_SHARE)
+            total = context = least = 0.0
+            for load in self.shared.values():  # the hot loop of every decision: no calls in it
+                output = load.output_tokens
+                done = (at - load.released_at) / step
+                if done < 0.0:
+                    done = 0.0
+                elif done > output:
+                    done = output
+                left = output - done
+                if left < output * WORN_OUT_SHARE:
+                    left = output * WORN_OUT_SHARE
                 total += left
-                context += load.prompt_tokens + min(done, load.output_tokens)
+                context += load.prompt_tokens + done
                 if not least or left < least:
                     least = left
             self._remaining = (total, least, context)
@@ -125,7 +156,7 @@ class Endpoint:
     def kv_reserved(self) -> float:
         """KV tokens that our calls may come to hold (prompt and P90 of the output, each)."""
         if self._kv_reserved is None:
-            self._kv_reserved = sum(load.kv_tokens for load in self.loads.values())
+            self._kv_reserved = sum(load.kv_tokens for load in self.shared.values())
         return self._kv_reserved
 
     def has_room(self, kv_need: float) -> bool:
@@ -134,7 +165,7 @@ class Endpoint:
         One call of ours always finds room: foreign traffic is only what a scrape says, and
         the engine's own queue is better than none.
         """
-        if not self.loads:
+        if not self.shared:
             return True
         if self.seats is not None and self.sequences >= self.seats:
             return False
@@ -163,7 +194,7 @@ class Endpoint:
 
         Each loses the prefill of the new call, and the longer step while both decode.
         """
-        running = len(self.loads)
+        running = len(self.shared)
         if not running:
             return 0.0
         profile = self.profile
@@ -179,7 +210,7 @@ class Endpoint:
                 return 0.0
             free = 0  # seats are no use without KV: the next to end makes room
         total, least, context = self.remaining(at)
-        running = max(len(self.loads), 1)
+        running = max(len(self.shared), 1)
         step = self._step_s(self.sequences, context)
         interval = (total / running) * step / running
         return least * step + (ahead - max(free, 0)) * interval
@@ -248,8 +279,8 @@ class Endpoint:
                 self.seats = max(self.seats or 0, fact.running)
         if fact.running is not None:
             # a scrape is a second old: only what cannot be ours is foreign
-            settled = sum(1 for load in self.loads.values() if at - load.released_at > 2.0)
-            young = len(self.loads) - settled
+            settled = sum(1 for load in self.shared.values() if at - load.released_at > 2.0)
+            young = len(self.shared) - settled
             seen = fact.running + (fact.waiting or 0)
             self.foreign = max(seen - settled - young, 0)
         self._changed()

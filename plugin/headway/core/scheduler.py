@@ -15,7 +15,7 @@ from headway.core.books import Books
 from headway.core.calls import Call, CallKey, CallState, CallStep
 from headway.core.commands import AnyCommand, Notice, SetTimer
 from headway.core.desk import CallDesk
-from headway.core.endpoints import Endpoint
+from headway.core.endpoints import Endpoint, on_shared_servers
 from headway.core.errors import HeadwayError
 from headway.core.facts import (
     CallEnded,
@@ -73,6 +73,7 @@ class Scheduler:
         self.endpoints: dict[EndpointId, Endpoint] = {
             spec.id: Endpoint.from_spec(spec) for spec in pool.endpoints
         }
+        on_shared_servers(self.endpoints.values())
         self._rng = rng
         teacher = Teacher(foresight)
         self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
@@ -332,6 +333,7 @@ class Scheduler:
             self.endpoints[spec.id] = (
                 known.redeclared(spec) if known is not None and same else Endpoint.from_spec(spec)
             )
+        on_shared_servers(self.endpoints.values())
         for call in list(self.books.waiting.values()):
             self._desk.find_candidates(call, self.pool)
             if call.candidates:

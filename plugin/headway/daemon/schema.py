@@ -92,7 +92,7 @@ class PoolNameSection(Section):
     switch_in_loop: bool = False
     wait_for_confidence_ms: NotNegative = 0.0
     send_text: bool = False
-    idle_grace_s: NotNegative = 5.0
+    idle_grace_s: NotNegative = 2.0
 
 
 class ClassSection(Section):
