@@ -36,7 +36,7 @@ _PRESET = {
     MIDDLE: "qwen2.5-32b@a100",
     LARGE: "qwen2.5-72b@a100",
 }
-_COUNT = {SMALL: 3, MIDDLE: 2, LARGE: 2}
+COUNT = {SMALL: 3, MIDDLE: 2, LARGE: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class SamplePool:
 
 def make_pool(*, speedup: float) -> SamplePool:
     """The pool on ports that are free now."""
-    models = [model for model in MODELS for _ in range(_COUNT[model])]
+    models = [model for model in MODELS for _ in range(COUNT[model])]
     ports = _free_ports(len(models))
     counted: dict[str, int] = {}
     endpoints = []

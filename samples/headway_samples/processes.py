@@ -7,7 +7,6 @@ write what they say to a log, and are ended when their block is left.
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from headway_samples.pool import SamplePool
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 LOOK_EVERY_S = 0.05
-_LATE = re.compile(r'^headway_emulate:lateness_ratio\{.*quantile="0\.95"\} (\S+)$', re.MULTILINE)
 
 
 class NotStarted(RuntimeError):
@@ -60,10 +58,10 @@ async def daemon(pool: SamplePool, *, folder: Path) -> AsyncIterator[Path]:
         yield path
 
 
-async def explain(socket: Path, run: str = "last") -> str:
-    """What ``headway explain RUN`` prints."""
+async def explain(socket: Path, run: str = "last", *, as_json: bool = False) -> str:
+    """What ``headway explain RUN [--json]`` prints."""
     process = await asyncio.create_subprocess_exec(
-        *_headway("explain", run, "--socket", str(socket)),
+        *_headway("explain", run, "--socket", str(socket), *(["--json"] if as_json else [])),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "COLUMNS": "120"},
@@ -88,7 +86,7 @@ async def _process(
         await _until_ready(process, " ".join(arguments), log, ready)
         yield
     finally:
-        await _stop(process)
+        await stop(process)
 
 
 async def _until_ready(
@@ -109,7 +107,8 @@ async def _until_ready(
         ) from None
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End a process: by SIGTERM, and by SIGKILL if it takes too long or the wait is cancelled."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -118,8 +117,16 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(STOP_LIMIT_S):
             await process.wait()
     except TimeoutError:
+        await _kill(process)
+    except asyncio.CancelledError:  # a second signal: there is no time left to be polite
+        await _kill(process)
+        raise
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
         process.kill()
-        await process.wait()
+    await process.wait()
 
 
 async def _answers(pool: SamplePool) -> bool:
@@ -135,15 +142,15 @@ async def _answers(pool: SamplePool) -> bool:
     return True
 
 
-async def lateness(pool: SamplePool) -> float:
-    """P95 of how late the emulator's answers left, as a share of their time: the worst endpoint."""
-    worst = 0.0
+async def lateness(pool: SamplePool) -> list[float]:
+    """How late the emulator's answers left, as shares of their time: all requests it remembers."""
+    ratios: list[float] = []
     async with aiohttp.ClientSession() as session:
         for each in pool.endpoints:
             root = each.url.removesuffix("/v1")
-            async with session.get(f"{root}/metrics") as response:
-                worst = max([worst, *map(float, _LATE.findall(await response.text()))])
-    return worst
+            async with session.get(f"{root}/_emulate/lateness") as response:
+                ratios += (await response.json())["ratios"]
+    return ratios
 
 
 def _end_of(log: Path, chars: int = 2000) -> str:

@@ -19,6 +19,7 @@ from langchain_openai import ChatOpenAI
 from headway_samples.pool import MIDDLE, SamplePool, make_pool
 from headway_samples.processes import daemon, emulator, explain
 from headway_samples.sample import POOL_NAME, Driven, Job, Sample
+from headway_samples.stopping import Stopped, run_stoppable
 
 SPEEDUP = 10.0
 NO_KEY = "none-needed"
@@ -34,7 +35,11 @@ def main(sample: Sample, describe: Describe, arguments: list[str] | None = None)
     parser.add_argument("--runs", type=int, default=4, help="how many runs, side by side")
     parser.add_argument("--model", default="", help="model to ask for (default: the pool's name)")
     options = parser.parse_args(arguments)
-    return asyncio.run(_run(sample, describe, options))
+    try:
+        return run_stoppable(_run(sample, describe, options))
+    except Stopped as stopped:
+        print(stopped)
+        return stopped.status
 
 
 async def _run(sample: Sample, describe: Describe, options: argparse.Namespace) -> int:

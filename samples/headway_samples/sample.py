@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
@@ -34,6 +35,8 @@ class Job:
     variant: int
     thread: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    run: UUID | None = None
+    """The run's id, for samples of one invocation; None: LangGraph makes one."""
 
     def config(self) -> RunnableConfig:
         """The LangGraph config of this run."""
@@ -79,9 +82,12 @@ class Stopwatch:
 async def drive_once(graph: Graph, job: Job, pause: Pause) -> Driven:
     """Drive a graph that never pauses: one invocation; its state tells ``solved``."""
     del pause
+    config = job.config()
+    if job.run is not None:
+        config["run_id"] = job.run
     watch = Stopwatch()
     with watch:
-        state = await graph.ainvoke({"task": job.task, "variant": job.variant}, job.config())
+        state = await graph.ainvoke({"task": job.task, "variant": job.variant}, config)
     return Driven(solved=bool(state.get("solved")), busy_s=watch.elapsed_s, state=state)
 
 

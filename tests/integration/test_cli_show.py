@@ -67,6 +67,14 @@ def test_a_run_call_by_call() -> None:
     assert "waiting" in text
 
 
+def test_endpoints_left_out_for_the_same_reason_share_a_line() -> None:
+    loop = "inside a tool loop of small"
+    excluded = {"large-2": loop, "tiny-1": "is down", "large-1": loop}
+    text = printed(show_run, {"calls": [{"call": "c1", "excluded": excluded}]})
+    told = [line.strip() for line in text.splitlines() if line.strip().startswith("not ")]
+    assert told == [f"not large-1, large-2: {loop}", "not tiny-1: is down"]
+
+
 def test_nothing_is_needed() -> None:
     assert "run ?" in printed(show_run, {})
     assert "headway ?" in printed(show_status, {})

@@ -7,7 +7,7 @@ twice. `build` is the graph; `build_scheduled` is the same under Headway.
 
 import operator
 import re
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
@@ -76,10 +76,22 @@ def _prompt(
     return [system, HumanMessage(f"{text}\n\n{mark}")]
 
 
-def build(chat: ChatFactory) -> Graph:
-    """The graph, with the chat model of each node from `chat`."""
-    planner, writer = chat("planner"), chat("writer")
-    researcher_model = chat("researcher").bind_tools([search])
+class Node(Protocol):
+    """A node of the graph."""
+
+    async def __call__(self, state: State) -> dict[str, Any]:
+        """What it changes of the state."""
+
+
+class ErrandNode(Protocol):
+    """A node that `Send` gives a state of its own."""
+
+    async def __call__(self, state: Errand) -> dict[str, Any]:
+        """What it changes of the state."""
+
+
+def _planner_node(chat: ChatFactory) -> Node:
+    planner = chat("planner")
 
     async def plan_research(state: State) -> dict[str, Any]:
         topic = corpus.topics()[state["task"]]
@@ -87,19 +99,19 @@ def build(chat: ChatFactory) -> Graph:
         asked = _PLANNED.findall(answer.text) or [(aspect, aspect) for aspect in topic.aspects]
         return {"plan": list(dict(asked).items())}
 
-    def fan_out(state: State) -> list[Send]:
-        errand = {"task": state["task"], "variant": state["variant"]}
-        return [
-            Send("researcher", {**errand, "aspect": aspect, "question": question})
-            for aspect, question in state["plan"]
-        ]
+    return plan_research
+
+
+def _researcher_node(chat: ChatFactory) -> ErrandNode:
+    """One aspect: a loop around the search tool, until the model has no more to look up."""
+    model = chat("researcher").bind_tools([search])
 
     async def researcher(state: Errand) -> dict[str, Any]:
         messages = _prompt(
             _RESEARCHER, state, state["question"], role="research", part=state["aspect"]
         )
         for _ in range(TOOL_ROUNDS):
-            answer = await researcher_model.ainvoke(messages)
+            answer = await model.ainvoke(messages)
             if not answer.tool_calls:
                 break
             messages.append(answer)
@@ -108,9 +120,11 @@ def build(chat: ChatFactory) -> Graph:
                 messages.append(ToolMessage(found, tool_call_id=call["id"]))
         return {"findings": [(state["aspect"], answer.text)]}
 
-    def join(state: State) -> dict[str, Any]:
-        lines = (f"- {aspect}: {finding}" for aspect, finding in sorted(state["findings"]))
-        return {"notes": "\n".join(lines)}
+    return researcher
+
+
+def _writer_node(chat: ChatFactory) -> Node:
+    writer = chat("writer")
 
     async def write_report(state: State) -> dict[str, Any]:
         drafts = state.get("drafts", 0) + 1
@@ -121,19 +135,43 @@ def build(chat: ChatFactory) -> Graph:
         answer = await writer.ainvoke(_prompt(_WRITER, state, text, role="report", attempt=drafts))
         return {"report": answer.text, "drafts": drafts}
 
-    def check(state: State) -> dict[str, Any]:
-        found = complaints(state["report"], corpus.topics()[state["task"]])
-        return {"complaints": found, "solved": not found}
+    return write_report
 
-    def after_check(state: State) -> Literal["writer", "__end__"]:
-        done = state["solved"] or state["drafts"] > REVISIONS
-        return "__end__" if done else "writer"
 
+def fan_out(state: State) -> list[Send]:
+    """A researcher for each aspect of the plan."""
+    errand = {"task": state["task"], "variant": state["variant"]}
+    return [
+        Send("researcher", {**errand, "aspect": aspect, "question": question})
+        for aspect, question in state["plan"]
+    ]
+
+
+def join(state: State) -> dict[str, Any]:
+    """The findings as notes for the writer, in an order that does not depend on who was first."""
+    lines = (f"- {aspect}: {finding}" for aspect, finding in sorted(state["findings"]))
+    return {"notes": "\n".join(lines)}
+
+
+def check(state: State) -> dict[str, Any]:
+    """Every section there, every cited fact right?"""
+    found = complaints(state["report"], corpus.topics()[state["task"]])
+    return {"complaints": found, "solved": not found}
+
+
+def after_check(state: State) -> Literal["writer", "__end__"]:
+    """Back to the writer, at most `REVISIONS` times."""
+    done = state["solved"] or state["drafts"] > REVISIONS
+    return "__end__" if done else "writer"
+
+
+def build(chat: ChatFactory) -> Graph:
+    """The graph, with the chat model of each node from `chat`."""
     builder = StateGraph(State)
-    builder.add_node("planner", plan_research)
-    builder.add_node("researcher", researcher, input_schema=Errand)
+    builder.add_node("planner", _planner_node(chat))
+    builder.add_node("researcher", _researcher_node(chat), input_schema=Errand)
     builder.add_node("join", join)
-    builder.add_node("writer", write_report)
+    builder.add_node("writer", _writer_node(chat))
     builder.add_node("check", check)
     builder.add_edge(START, "planner")
     builder.add_conditional_edges("planner", fan_out, ["researcher"])

@@ -1,6 +1,5 @@
 """``headway demo``: the command line of the demo."""
 
-import asyncio
 import contextlib
 import json
 import tempfile
@@ -40,9 +39,9 @@ def demo(
     # The samples import LangGraph, which other commands should not wait for.
     from rich.console import Console
 
-    from headway_samples.demo import show
     from headway_samples.demo.plan import full_plan, quick_plan
     from headway_samples.demo.play import play
+    from headway_samples.stopping import Stopped, run_stoppable
 
     console = Console()
     plan = quick_plan(seed) if quick else full_plan(seed)
@@ -52,7 +51,18 @@ def demo(
         else:
             keep.mkdir(parents=True, exist_ok=True)
             folder = keep
-        played = asyncio.run(play(plan, folder=folder, console=console))
+        try:
+            played = run_stoppable(play(plan, folder=folder, console=console))
+        except Stopped as stopped:
+            console.print(f"{stopped}: emulator and daemon are ended, nothing was written")
+            raise typer.Exit(stopped.status) from None
+    raise typer.Exit(finish(console, played, json_file=json_file, plot_file=plot_file))
+
+
+def finish(console: "Console", played: "Played", *, json_file: Path | None, plot_file: Path) -> int:
+    """Show and write what was measured. The exit status: 1 if any run raised, else 0."""
+    from headway_samples.demo import show
+
     report = played.as_dict()
     console.print(show.table(report))
     show.plot(played.arms, plot_file)
@@ -60,8 +70,7 @@ def demo(
         json_file.write_text(json.dumps(report, indent=2) + "\n")
     _say(console, played, plot_file)
     show.verdict(console, played.complaints)
-    if played.failed:
-        raise typer.Exit(1)
+    return 1 if played.failed else 0
 
 
 def _say(console: "Console", played: "Played", plot_file: Path) -> None:
@@ -71,7 +80,7 @@ def _say(console: "Console", played: "Played", plot_file: Path) -> None:
         )
     for arm, errors in played.errors.items():
         for error in errors[:SHOWN_ERRORS]:
-            console.print(f"FAILED in {arm}: {error}", markup=False)
+            console.print(f"FAILED in {arm}: {error}", markup=False, soft_wrap=True)
     console.print(f"plot: {plot_file}")
-    console.print("One run of the last arm, call by call (headway explain last):")
-    console.print(played.explained, markup=False, highlight=False)
+    console.print("\nOne run under Headway, call by call, as `headway explain RUN` tells it:\n")
+    console.print(played.explained, markup=False, highlight=False, soft_wrap=True)

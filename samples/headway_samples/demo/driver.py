@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from headway_samples.demo.arms import SAMPLES, Arm
 from headway_samples.demo.arrivals import Arrival
@@ -59,11 +60,15 @@ async def drive(arm: Arm, load: Load, *, progress: Progress | None = None) -> Ou
         return driven
 
     tasks = [asyncio.create_task(one(arrival)) for arrival in load.arrivals]
-    _, late = await asyncio.wait(tasks, timeout=load.cut_s)
-    cut_at = time.perf_counter() - started
-    for task in late:
-        task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
+    late: set[asyncio.Task[Driven]] = set(tasks)
+    try:
+        _, late = await asyncio.wait(tasks, timeout=load.cut_s)
+    finally:
+        # Also when the demo itself is being stopped: no run outlives its pool.
+        cut_at = time.perf_counter() - started
+        for task in late:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
     records, errors, ages = [], [], []
     for arrival, task, result in zip(load.arrivals, tasks, results, strict=True):
         if isinstance(result, Exception):
@@ -83,6 +88,11 @@ async def drive(arm: Arm, load: Load, *, progress: Progress | None = None) -> Ou
     )
 
 
+def run_id(arm: str, number: int) -> UUID:
+    """The id under which an arm runs that arrival, if its sample is one invocation."""
+    return uuid5(NAMESPACE_URL, f"headway-demo:{arm}:{number}")
+
+
 async def _one_run(arm: Arm, arrival: Arrival, load: Load) -> Driven:
     sample = SAMPLES[arrival.sample]
     metadata = {
@@ -94,6 +104,7 @@ async def _one_run(arm: Arm, arrival: Arrival, load: Load) -> Driven:
         variant=arrival.number,
         thread=f"{arm.name}-{arrival.number}",
         metadata=metadata,
+        run=run_id(arm.name, arrival.number),
     )
 
     async def pause(seconds: float) -> None:
@@ -105,8 +116,10 @@ async def _one_run(arm: Arm, arrival: Arrival, load: Load) -> Driven:
 def _record(arrival: Arrival, result: Driven | BaseException, load: Load) -> RunRecord:
     went = result if isinstance(result, Driven) else None
     return RunRecord(
+        number=arrival.number,
         sample=arrival.sample,
         completion_s=went.busy_s * load.speedup if went is not None else None,
         solved=went is not None and went.solved,
         deadline_s=load.deadlines[arrival.sample],
+        attempts=went.state.get("attempt", 1) if went is not None else 1,
     )

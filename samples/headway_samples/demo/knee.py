@@ -6,8 +6,10 @@ then cuts the bracket at its geometric middle.
 """
 
 import math
+from typing import Literal
 
 KNEE_RATIO = 3.0
+Sureness = Literal["bracketed", "at least", "at most", "guessed"]
 
 
 class KneeSearch:
@@ -41,9 +43,11 @@ class KneeSearch:
             self._above = (rate, ratio)
 
     @property
-    def bracketed(self) -> bool:
-        """Whether the knee is known to lie between two rates that were tried."""
-        return self._below is not None and self._above is not None
+    def sureness(self) -> Sureness:
+        """What `knee` is: between two rates that were tried, one of them, or the guess."""
+        if self._below is None:
+            return "guessed" if self._above is None else "at most"
+        return "at least" if self._above is None else "bracketed"
 
     def knee(self) -> float:
         """The best guess now: interpolated in the bracket, or the end of it that is known."""

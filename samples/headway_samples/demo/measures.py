@@ -18,6 +18,10 @@ class RunRecord:
     completion_s: float | None
     solved: bool
     deadline_s: float
+    number: int = 0
+    """Which arrival it was."""
+    attempts: int = 1
+    """Tries that the program itself counted; 1 where it counts none."""
 
     @property
     def failed(self) -> bool:

@@ -7,20 +7,20 @@ load that Headway had no part in choosing.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headway_samples.demo.arms import SAMPLES, baseline
 from headway_samples.demo.arrivals import Share, draw_arrivals
 from headway_samples.demo.driver import Load, Outcome, drive
-from headway_samples.demo.knee import KneeSearch
+from headway_samples.demo.knee import KneeSearch, Sureness
 from headway_samples.pool import SamplePool
 from headway_samples.processes import emulator
 
 DEADLINE_FACTOR = {"interactive": 3.0, "batch": 6.0}
 LONGEST_S = 59.0
-WINDOW_S = 19.0
+WINDOW_S = 17.0
 DRAIN_S = 4.0
 WARM_UP = 0.2
 """Share of a probe's arrivals that is not counted: they find an empty pool."""
@@ -37,6 +37,7 @@ class Pilot:
     idle_s: float
     deadlines: dict[str, float]
     knee: float
+    sureness: Sureness
     probes: tuple[tuple[float, float], ...]
     wall_s: float
 
@@ -62,41 +63,64 @@ async def find_load(pool: SamplePool, how: Search, *, folder: Path, say: Say) ->
     started = time.perf_counter()
     say("pilot: idle times of large-only and least-busy")
     on_large, balanced = await _idle(pool, folder=folder, mix=how.mix, runs=how.idle_runs)
-    deadlines = {
-        name: DEADLINE_FACTOR[sample.service_class] * _mean(on_large, name)
-        for name, sample in SAMPLES.items()
-    }
-    idle_s = _mean(balanced)
-    search = KneeSearch(how.guess)
+    deadlines = deadlines_of(on_large)
+    idle_s = mean_completion(balanced)
     probes: list[tuple[float, float]] = []
+
+    async def probe(rate: float) -> float:
+        load = _load(rate, how, deadlines=deadlines, speedup=pool.speedup)
+        outcome = await drive(baseline("least-busy", pool, seed=len(probes)), load)
+        ratio = mean_completion(outcome) / idle_s
+        probes.append((rate, ratio))
+        say(f"pilot: at {rate:.2f} runs/s least-busy takes {ratio:.2f}x its idle time")
+        return ratio
+
     async with emulator(pool, folder=folder):
-        while time.perf_counter() - started + how.window_s + DRAIN_S + MARGIN_S <= how.longest_s:
-            rate = search.next_rate()
-            arrivals = draw_arrivals(
-                seed=how.seed,
-                count=round(rate * how.window_s),
-                mix=how.mix,
-                variation=how.variation,
-            )
-            load = Load(
-                arrivals=arrivals,
-                rate=rate,
-                speedup=pool.speedup,
-                deadlines=deadlines,
-                cut_s=how.window_s + DRAIN_S,
-                skip=round(WARM_UP * len(arrivals)),
-            )
-            outcome = await drive(baseline("least-busy", pool, seed=len(probes)), load)
-            ratio = _mean(outcome) / idle_s
-            probes.append((rate, ratio))
-            search.tell(rate, ratio)
-            say(f"pilot: at {rate:.2f} runs/s least-busy takes {ratio:.2f}x its idle time")
+        search = await search_knee(probe, how, passed_s=lambda: time.perf_counter() - started)
     return Pilot(
         idle_s=idle_s,
         deadlines=deadlines,
         knee=search.knee(),
+        sureness=search.sureness,
         probes=tuple(probes),
         wall_s=time.perf_counter() - started,
+    )
+
+
+async def search_knee(
+    probe: Callable[[float], Awaitable[float]], how: Search, *, passed_s: Callable[[], float]
+) -> KneeSearch:
+    """The knee as far as the probes tell that fit into ``how.longest_s``; they may be none.
+
+    `probe` measures at a rate how many times its idle value the mean completion
+    is; `passed_s` tells the wall seconds since the pilot began.
+    """
+    search = KneeSearch(how.guess)
+    while passed_s() + how.window_s + DRAIN_S + MARGIN_S <= how.longest_s:
+        rate = search.next_rate()
+        search.tell(rate, await probe(rate))
+    return search
+
+
+def deadlines_of(on_large: Outcome) -> dict[str, float]:
+    """Each sample's deadline, from its idle time on the largest model."""
+    return {
+        name: DEADLINE_FACTOR[sample.service_class] * mean_completion(on_large, name)
+        for name, sample in SAMPLES.items()
+    }
+
+
+def _load(rate: float, how: Search, *, deadlines: dict[str, float], speedup: float) -> Load:
+    arrivals = draw_arrivals(
+        seed=how.seed, count=round(rate * how.window_s), mix=how.mix, variation=how.variation
+    )
+    return Load(
+        arrivals=arrivals,
+        rate=rate,
+        speedup=speedup,
+        deadlines=deadlines,
+        cut_s=how.window_s + DRAIN_S,
+        skip=round(WARM_UP * len(arrivals)),
     )
 
 
@@ -119,7 +143,7 @@ async def _idle(
     return large, balanced
 
 
-def _mean(outcome: Outcome, sample: str = "") -> float:
+def mean_completion(outcome: Outcome, sample: str = "") -> float:
     """Mean completion. What was cut is taken to drain at the rate at which runs had ended.
 
     Raises RuntimeError, with the first error, if a run failed: a pilot of

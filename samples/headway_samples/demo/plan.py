@@ -18,7 +18,10 @@ GUESS_SHARE = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One demo. Runs arrive for `window_s` wall seconds in each arm, `probe_s` in each probe."""
+    """One demo. Runs arrive for `window_s` wall seconds in each arm, `probe_s` in each probe.
+
+    At least two full probes must fit into `pilot_s`, or the knee cannot be bracketed.
+    """
 
     speedup: float
     window_s: float
@@ -32,7 +35,7 @@ class Plan:
 def full_plan(seed: int) -> Plan:
     """Every arm, under five minutes on two cores."""
     return Plan(
-        speedup=16.0, window_s=26.0, pilot_s=59.0, probe_s=19.0, idle_runs=15, arms=ARMS, seed=seed
+        speedup=16.0, window_s=26.0, pilot_s=59.0, probe_s=17.0, idle_runs=15, arms=ARMS, seed=seed
     )
 
 
@@ -40,7 +43,7 @@ def quick_plan(seed: int) -> Plan:
     """One short pair of arms for CI, under a minute: too few runs to compare anything."""
     arms = ("least-busy", HEADWAY)
     return Plan(
-        speedup=16.0, window_s=6.0, pilot_s=22.0, probe_s=6.0, idle_runs=6, arms=arms, seed=seed
+        speedup=16.0, window_s=5.0, pilot_s=20.0, probe_s=5.0, idle_runs=6, arms=arms, seed=seed
     )
 
 

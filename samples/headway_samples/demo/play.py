@@ -9,10 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from headway import __version__
 from headway_samples.demo.arms import HEADWAY, SAMPLES, Arm, baseline, headway_arm, use_daemon
 from headway_samples.demo.arrivals import draw_arrivals
-from headway_samples.demo.driver import Load, Outcome, drive
-from headway_samples.demo.measures import RunRecord, report
+from headway_samples.demo.driver import Load, Outcome, drive, run_id
+from headway_samples.demo.measures import RunRecord, percentile, report
 from headway_samples.demo.pilot import Pilot, Search, find_load
 from headway_samples.demo.plan import (
     GUESS_SHARE,
@@ -22,8 +23,9 @@ from headway_samples.demo.plan import (
     Plan,
     mix,
 )
+from headway_samples.demo.story import choose
 from headway_samples.demo.validity import CpuMeter, Strain
-from headway_samples.pool import SEATS, SamplePool, make_pool
+from headway_samples.pool import COUNT, MODELS, SEATS, SamplePool, make_pool
 from headway_samples.processes import daemon, emulator, explain, lateness
 
 
@@ -36,6 +38,7 @@ class Played:
     arms: dict[str, list[RunRecord]]
     errors: dict[str, list[str]]
     strains: tuple[Strain, ...]
+    plan: Plan
     explained: str
 
     @property
@@ -49,8 +52,28 @@ class Played:
         return sum(record.failed for records in self.arms.values() for record in records)
 
     def as_dict(self) -> dict[str, Any]:
-        """The demo's JSON."""
-        return {"valid": not self.complaints, **report(self.arms)}
+        """The demo's JSON; ``setting`` says under what it was measured."""
+        return {
+            "valid": not self.complaints,
+            **report(self.arms),
+            "setting": {
+                "version": __version__,
+                "seed": self.plan.seed,
+                "runs_per_arm": max((len(each) for each in self.arms.values()), default=0),
+                "speedup": self.plan.speedup,
+                "pool": pool_text(),
+                "load_share": LOAD_SHARE,
+                "knee": self.pilot.sureness,
+                "knee_runs_per_s": self.pilot.knee / self.plan.speedup,
+                "load_runs_per_s": self.rate / self.plan.speedup,
+                "deadlines_s": self.pilot.deadlines,
+                "strain": {
+                    each.arm: {"cpu": each.cpu, "lateness_p95": each.lateness}
+                    for each in self.strains
+                },
+                "complaints": list(self.complaints),
+            },
+        }
 
 
 async def play(plan: Plan, *, folder: Path, console: Console) -> Played:
@@ -59,7 +82,7 @@ async def play(plan: Plan, *, folder: Path, console: Console) -> Played:
     Logs of the emulator and the daemon, and the pool file, stay in `folder`.
     """
     pool = make_pool(speedup=plan.speedup)
-    console.print(_pool_line(pool))
+    console.print(f"pool: {pool_text()}; {pool.speedup:g} emulated seconds pass in one")
     progress = Progress(
         TextColumn("{task.description:<44}"),
         BarColumn(),
@@ -103,7 +126,7 @@ async def _all_arms(
             arm, socket = ready
             outcome, strain = await _measured(arm, load, pool, progress, bar)
             if socket is not None:
-                explained = await explain(socket)
+                explained = await _story(socket, name, outcome)
         arms[name] = outcome.records
         errors[name] = outcome.errors
         strains.append(strain)
@@ -113,6 +136,7 @@ async def _all_arms(
         arms=arms,
         errors=errors,
         strains=tuple(strains),
+        plan=plan,
         explained=explained,
     )
 
@@ -137,23 +161,31 @@ async def _measured(
         outcome = await drive(
             arm, load, progress=lambda ended: progress.update(bar, completed=ended)
         )
-    return outcome, Strain(arm=arm.name, cpu=cpu.mean, lateness=await lateness(pool))
+    late = await lateness(pool)
+    p95 = percentile(late, 0.95) if late else 0.0
+    return outcome, Strain(arm=arm.name, cpu=cpu.mean, lateness=p95)
 
 
-def _pool_line(pool: SamplePool) -> str:
-    counted: dict[str, int] = {}
-    for each in pool.endpoints:
-        counted[each.model] = counted.get(each.model, 0) + 1
-    listed = ", ".join(
-        f"{count} x {model} of {SEATS[model]} seats" for model, count in counted.items()
-    )
-    return f"pool: {listed}; {pool.speedup:g} emulated seconds pass in one"
+async def _story(socket: Path, arm: str, outcome: Outcome) -> str:
+    """What ``headway explain`` prints of one instructive run of `arm`."""
+
+    async def as_json(number: int) -> str:
+        return await explain(socket, str(run_id(arm, number)), as_json=True)
+
+    chosen = await choose(outcome.records, as_json)
+    return await explain(socket, "last" if chosen is None else str(run_id(arm, chosen)))
+
+
+def pool_text() -> str:
+    """The pool in words: how many endpoints of which model, and their seats."""
+    return ", ".join(f"{COUNT[model]} x {model} of {SEATS[model]} seats" for model in MODELS)
 
 
 def _pilot_line(pilot: Pilot, rate: float, speedup: float) -> str:
     deadlines = ", ".join(f"{name} {limit:.0f} s" for name, limit in pilot.deadlines.items())
     return (
-        f"knee of least-busy: {pilot.knee / speedup:.3f} runs per emulated second "
+        f"knee of least-busy ({pilot.sureness}): "
+        f"{pilot.knee / speedup:.3f} runs per emulated second "
         f"(found in {pilot.wall_s:.0f} s); every arm gets {rate / speedup:.3f}. "
         f"Deadlines: {deadlines}."
     )

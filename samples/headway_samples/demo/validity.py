@@ -17,7 +17,7 @@ class Strain:
     """How hard the machine worked during one arm, both as shares.
 
     `cpu` is the host's mean CPU use over all cores; `lateness` the P95 of how
-    much longer the emulator took than its model said.
+    much longer the emulator took than its model said, over all requests of the arm.
     """
 
     arm: str
