@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headway.core.endpoints import Endpoint
-from headway.core.protocols import Release
+from headway.core.protocols import Release, Wait
 from headway.core.types import RunId
 from headway.core.view import View
 from headway.policy import POLICIES, make_scheduler
@@ -55,9 +55,9 @@ def crowded(policy: str, seed: int) -> Teller:
     return told
 
 
-def told_of(release: Release | None) -> Any:
-    if release is None:
-        return None
+def told_of(release: Release | Wait | None) -> Any:
+    if not isinstance(release, Release):
+        return release
     call = release.call.key
     return call, release.endpoint, release.urgency, release.why, release.scores
 
@@ -85,9 +85,10 @@ def every_choice(told: Teller, change: Callable[[View], View] = lambda view: vie
     chosen = []
     while told.scheduler.books.waiting:
         release = policy.choose(change(told.scheduler.view(told.now)))
-        chosen.append(told_of(release))
-        if release is None:
+        if not isinstance(release, Release):
+            chosen.append(release)
             break
+        chosen.append(told_of(release))
         desk.grant(release.call, release, told.now)
     return chosen
 
@@ -145,7 +146,7 @@ def test_only_candidates_and_never_over_capacity(policy: str, seed: int) -> None
     while scheduler.books.waiting:
         view = scheduler.view(told.now)
         release = real.choose(view)
-        if release is None:
+        if not isinstance(release, Release):
             break
         assert release.call.key in scheduler.books.waiting
         chosen = view.endpoints[release.endpoint]

@@ -189,8 +189,16 @@ def test_a_limit_that_shows_itself_is_learned() -> None:
     told = Teller(pool(endpoint("a", seats=None)))
     for name in ("c1", "c2", "c3"):
         assert granted(told.ready(name)) == [(name, "a")]
-    told.seen("a", running=2, waiting=1, kv_used=0.3)
+    for looks in range(3):
+        assert told.endpoint("a").seats is None, f"one look may catch a queue moving up ({looks})"
+        told.seen("a", running=2, waiting=1, kv_used=0.3)
     assert told.endpoint("a").seats == 2
+    told.ended("c1", output_tokens=10)
+    told.ended("c2", output_tokens=10)
+    told.ready("c4")
+    assert granted(told.ready("c5")) == []
+    # full and nothing waits: there may be more seats than were seen, so it is tried
+    assert granted(told.seen("a", running=2, waiting=0)) == [("c5", "a")]
 
 
 def test_foreign_traffic_takes_seats() -> None:

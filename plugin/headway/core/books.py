@@ -14,6 +14,8 @@ from headway.core.types import ClientId, RunId, Seconds
 ENDED_RUNS_KEPT = 512
 INTERRUPTED_RUNS_KEPT = 10_000
 CLOSED_CALLS_KEPT = 20_000
+ALIASES_KEPT = 16
+TOPOLOGIES_KEPT = 2_000
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Books:
     _closed: OrderedDict[CallKey, None] = field(default_factory=OrderedDict)
     _wakes: list[tuple[Seconds, int, str, CallKey | None]] = field(default_factory=list)
     _wake_count: int = 0
+    look_at: Seconds | None = None
 
     def run(self, run_id: RunId) -> Run | None:
         """The run, open or ended of late; a resumed run answers to its later ids too."""
@@ -39,22 +42,35 @@ class Books:
 
     def topology(self, graph: str) -> Topology:
         """The graph's topology, empty if nobody told it yet."""
-        return self.topologies.setdefault(graph, Topology())
+        topology = self.topologies.get(graph)
+        if topology is None:
+            if len(self.topologies) >= TOPOLOGIES_KEPT:
+                del self.topologies[next(iter(self.topologies))]
+            topology = self.topologies[graph] = Topology()
+        return topology
 
     def end(self, run: Run) -> None:
         """Move a run to those that are over, and forget the oldest of them."""
         self.runs.pop(run.id, None)
         self.ended[run.id] = run
         while len(self.ended) > ENDED_RUNS_KEPT:
-            old, _ = self.ended.popitem(last=False)
-            for alias in [a for a, real in self.aliases.items() if real == old]:
-                del self.aliases[alias]
+            _, forgotten = self.ended.popitem(last=False)
+            for alias in forgotten.aliases:
+                self.aliases.pop(alias, None)
 
     def reopen(self, run: Run) -> None:
         """A run that seemed over goes on."""
         self.ended.pop(run.id, None)
         self.runs[run.id] = run
         run.state, run.outcome, run.ended_at = "open", None, None
+        run.reopened = True
+
+    def known_as(self, run: Run, alias: RunId) -> None:
+        """A resumed run answers to its new id too, and to the latest of its earlier ones."""
+        self.aliases[alias] = run.id
+        run.aliases.append(alias)
+        if len(run.aliases) > ALIASES_KEPT:
+            self.aliases.pop(run.aliases.pop(0), None)
 
     def interrupt(self, run: Run) -> None:
         """A run waits for a person; it is found again by (graph, thread), the latest of them."""
@@ -69,8 +85,10 @@ class Books:
         """Nobody can resume that interrupted run any more."""
         forgotten = self.runs.get(run_id)
         if forgotten is not None and forgotten is not instead_of:
-            forgotten.state, forgotten.ended_at = "ended", forgotten.paused_at
-            self.end(forgotten)
+            for run in (forgotten, *forgotten.children):
+                if run.state != "ended":
+                    run.state, run.ended_at = "ended", forgotten.paused_at
+                    self.end(run)
 
     def close(self, call: Call) -> None:
         """A call is over: take it off the open books, remember that it was there."""
@@ -103,24 +121,23 @@ class Books:
         self._wake_count += 1
         heapq.heappush(self._wakes, (at, self._wake_count, why, key))
 
-    def due(self, at: Seconds) -> list[tuple[str, CallKey | None]]:
-        """Wake-ups whose time has come."""
-        found = []
+    def due(self, at: Seconds) -> tuple[str, CallKey | None] | None:
+        """The next wake-up whose time has come, taken off; None if there is none."""
+        if self.look_at is not None and self.look_at <= at:
+            self.look_at = None
         while self._wakes and self._wakes[0][0] <= at:
             _, _, why, key = heapq.heappop(self._wakes)
             if key is None or key in self.calls:
-                found.append((why, key))
-        return found
+                return why, key
+        return None
 
     def next_wake(self) -> Seconds | None:
-        """When the next wake-up that still matters is due."""
+        """When the next wake-up that still matters is due, or the policy wants to look again."""
         while self._wakes:
             at, _, why, key = self._wakes[0]
             call = self.calls.get(key) if key is not None else None
-            stale = key is not None and (
-                call is None or (why != "expire" and call.state is not CallState.WAITING)
-            )
-            if not stale:
-                return at
+            waits = call is not None and (why == "expire" or call.state is CallState.WAITING)
+            if key is None or waits:
+                return at if self.look_at is None else min(at, self.look_at)
             heapq.heappop(self._wakes)
-        return None
+        return self.look_at

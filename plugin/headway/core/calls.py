@@ -63,7 +63,7 @@ class Call:
 
     `prompt_tokens` and `output` are predictions until `ended` tells the truth; `rest_s` and
     `rest_tokens` are the run's horizon (stand-alone seconds, work in tokens) as foreseen when
-    the call was ready.
+    the call was ready. A call whose decision was not `applied` (shadow mode) ran who knows where.
     `candidates` are the endpoints that may serve it, in the user's order;
     `excluded` says why each other endpoint of the pool may not.
     """
@@ -85,6 +85,7 @@ class Call:
     first_token_at: Seconds | None = None
     closed_at: Seconds | None = None
     grant: Grant | None = None
+    applied: bool = True
     ended: CallEnded | None = None
 
     @property

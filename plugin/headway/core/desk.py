@@ -53,10 +53,6 @@ class CallDesk:
     def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
         """Put an attempt on the books, with the endpoints that may serve it."""
         run = self._runs.run_of(ask, client, at)
-        if ask.attempt > 1:
-            for earlier in [one for one in run.calls if one.ask.call == ask.call]:
-                if earlier.ask.attempt < ask.attempt and earlier.state is not CallState.CLOSED:
-                    self.close(earlier, at, outcome="error")
         if ask.run != run.id:
             ask = msgspec.structs.replace(ask, run=run.id)
         call = Call(
@@ -69,6 +65,10 @@ class CallDesk:
         call.rest_s, call.rest_tokens = self._view(at).horizon(call)
         run.calls.append(call)
         self._books.calls[call.key] = call
+        if ask.attempt > 1:
+            for earlier in [one for one in run.calls if one.ask.call == ask.call]:
+                if earlier.ask.attempt < ask.attempt and earlier.state is not CallState.CLOSED:
+                    self.close(earlier, at, outcome="error")
         return call
 
     def find_candidates(self, call: Call, pool: Pool) -> None:
@@ -90,12 +90,13 @@ class CallDesk:
                 self._filtered[alike] = found
         call.candidates, call.excluded = found
 
-    def grant(self, call: Call, release: Release, at: Seconds) -> Grant:
+    def grant(self, call: Call, release: Release, at: Seconds, *, applied: bool = True) -> Grant:
         """Bind a waiting call to the endpoint of `release` (none: the client's fallback)."""
         held_s = call.held_s(at)
         call.step(CallStep.GRANT, at)
         self._books.waiting.pop(call.key, None)
         self._bind(call, release.endpoint, at)
+        call.applied = applied
         call.grant = Grant(
             client=call.client,
             call=call.ask.call,
@@ -175,7 +176,11 @@ class CallDesk:
         endpoint = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
         run = self._books.run(call.run)
         load = endpoint.remove(call.key) if endpoint is not None else None
-        if run is None or endpoint is None or load is None:
+        if run is None:
+            return
+        if run.reopened and all(one.state is CallState.CLOSED for one in run.calls):
+            self._runs.end(run, "cancelled", at)
+        if endpoint is None or load is None or not call.applied:
             return
         if outcome == "ok":
             self._learn(run, call, endpoint, load, at)

@@ -18,6 +18,8 @@ DEFAULT_PROFILE = Profile()
 SPEED_WEIGHT = 0.1
 SPEED_RANGE = (0.05, 20.0)
 FAULTS_BEFORE_DOWN = 2
+LOOKS_OF_A_LIMIT = 3
+KV_FULL = 0.9
 DOWN_FIRST_S = 1.0
 DOWN_LONGEST_S = 30.0
 WORN_OUT_SHARE = 0.1
@@ -72,6 +74,9 @@ class Endpoint:
     speed: float = 1.0
     speed_samples: int = 0
     served: int = 0
+    last_seen: EndpointSeen | None = None
+    _full_looks: int = 0
+    _full_at: int = 0
     _load_at: Seconds = -1.0
     _load_until: Seconds = -1.0
     _kv_reserved: float | None = None
@@ -202,7 +207,7 @@ class Endpoint:
         longer = profile.seq_s + prompt_tokens * profile.context_s
         return (running * prompt_tokens * profile.prefill_s + together * longer) * self.speed
 
-    def wait_s(self, at: Seconds, ahead: int = 0, kv_need: float = 0.0) -> Seconds:
+    def wait_s(self, at: Seconds, ahead: float = 0.0, kv_need: float = 0.0) -> Seconds:
         """Seconds until a call with `ahead` others before it has room; 0 if it has."""
         free = (self.seats - self.sequences) if self.seats is not None else 1
         if free > ahead:
@@ -263,6 +268,7 @@ class Endpoint:
 
     def seen(self, fact: EndpointSeen, at: Seconds) -> None:
         """Take in what a scrape told: health, sizes, foreign traffic, a limit that shows itself."""
+        self.last_seen = fact
         if fact.reachable and not self.reachable:
             self.faults = 0
             self.down_until = 0.0
@@ -275,12 +281,26 @@ class Endpoint:
         if self.profile.seats is None:
             if fact.seats is not None and fact.seats > 0:
                 self.seats = fact.seats
-            elif fact.waiting and fact.running and (fact.kv_used is None or fact.kv_used < 0.9):
-                self.seats = max(self.seats or 0, fact.running)
+            else:
+                self._learn_seats(fact)
         if fact.running is not None:
-            # a scrape is a second old: only what cannot be ours is foreign
-            settled = sum(1 for load in self.shared.values() if at - load.released_at > 2.0)
-            young = len(self.shared) - settled
-            seen = fact.running + (fact.waiting or 0)
-            self.foreign = max(seen - settled - young, 0)
+            self.foreign = max(fact.running + (fact.waiting or 0) - len(self.shared), 0)
         self._changed()
+
+    def _learn_seats(self, fact: EndpointSeen) -> None:
+        """A limit shows itself when some requests wait while as many run, look after look.
+
+        One look may catch a queue that is just moving up, and a limit once believed keeps
+        itself true; so it is raised again whenever it is reached and nothing waits.
+        """
+        if not fact.running or fact.waiting is None:
+            self._full_looks = 0
+        elif not fact.waiting:
+            self._full_looks = 0
+            if self.seats is not None and fact.running >= self.seats:
+                self.seats = fact.running + max(fact.running // 4, 1)
+        elif fact.kv_used is None or fact.kv_used < KV_FULL:
+            self._full_looks = self._full_looks + 1 if fact.running == self._full_at else 1
+            self._full_at = fact.running
+            if self._full_looks >= LOOKS_OF_A_LIMIT:
+                self.seats = fact.running

@@ -1,4 +1,12 @@
-"""One small tree of errors. Each says what whoever catches it should do."""
+"""One small tree of errors. Each says what whoever catches it should do.
+
+And the hint that belongs to an unknown name, worded once.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+ALIKE = 0.5
 
 
 class HeadwayError(Exception):
@@ -30,3 +38,17 @@ class DaemonUnreachable(HeadwayError):
 
 class IllegalTransition(HeadwayError):
     """A call was asked to do what its state does not allow: a defect of Headway, with its story."""
+
+
+def nearest_name(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str:
+    """The known name most like `name`; empty if none is, by `alike` from 0 (any) to 1 (equal)."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=alike)
+    return close[0] if close else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean `X`?`` for the known name nearest to `name`, or all that are known."""
+    names = sorted(known)
+    if found := nearest_name(name, names):
+        return f"; did you mean `{found}`?"
+    return f"; known: {', '.join(names)}" if names else ""

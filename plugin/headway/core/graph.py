@@ -118,12 +118,12 @@ class Run:
     graph: str
     client: ClientId
     started_at: Seconds
-    parent_run: RunId | None = None
     parent_node: NodeId | None = None
     thread: str = ""
     deadline_s: Seconds | None = None
     service_class: str = ""
     tenant: str = ""
+    tags: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     state: RunState = "open"
     outcome: Outcome | None = None
@@ -131,6 +131,8 @@ class Run:
     paused_s: Seconds = 0.0
     paused_at: Seconds | None = None
     explores: bool = False
+    reopened: bool = False
+    aliases: list[RunId] = field(default_factory=list)
     nodes: dict[NodeId, Node] = field(default_factory=dict)
     visits: dict[str, int] = field(default_factory=dict)
     pending: list[Judgeable] = field(default_factory=list)

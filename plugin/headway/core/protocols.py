@@ -123,10 +123,16 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[Score, ...] = ()
 
 
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy's word that nothing is to be released before `until` unless something happens."""
+
+    until: float
+
+
 class Policy(Protocol):
     """Decides which waiting call is released next, where, and how urgently.
 
-    `choose` is asked after every event until it answers None. It must not
+    `choose` is asked after every event until it releases nothing more. It must not
     change the view, must be a function of the view (and its generator), and
     must name a candidate of the call. `binds_early` policies may release to an
     endpoint without room; all others are held to it.
@@ -135,6 +141,6 @@ class Policy(Protocol):
     name: str
     binds_early: bool
 
-    def choose(self, view: "View") -> Release | None:
-        """The next release, or None if nothing should be released now."""
+    def choose(self, view: "View") -> Release | Wait | None:
+        """The next release; or when to be asked again, None if only an event can change things."""
         ...

@@ -67,7 +67,7 @@ class RunKeeper:
             return False
         run.resume(at, client)
         if fact.run != run.id:
-            self._books.aliases[fact.run] = run.id
+            self._books.known_as(run, fact.run)
         return True
 
     def _describe(self, run: Run, fact: RunStarted) -> None:
@@ -77,11 +77,14 @@ class RunKeeper:
         run.service_class = fact.service_class or run.service_class
         run.tenant = fact.tenant or run.tenant
         run.models = fact.models or run.models
+        run.tags = fact.tags or run.tags
         if fact.parent_run is None or run.parent is not None:
             return
         parent = self._books.run(fact.parent_run)
         if parent is None:
-            self._early_children.setdefault(fact.parent_run, []).append(fact)
+            early = self._early_children.setdefault(fact.parent_run, [])
+            if len(early) < EARLY_CHILDREN_KEPT:
+                early.append(fact)
             if len(self._early_children) > EARLY_CHILDREN_KEPT:
                 del self._early_children[next(iter(self._early_children))]
         elif parent.root is not run:
@@ -189,7 +192,8 @@ class RunKeeper:
                 continue
             busy = False
             for run in [r for r in self._books.runs.values() if r.client == client]:
-                if run.state != "open" or run.parent is not None:
+                within = run.parent is not None and run.parent.state != "ended"
+                if run.state != "open" or within:
                     continue
                 if any(self.is_within(call.run, run) for call in self._books.calls.values()):
                     busy = True

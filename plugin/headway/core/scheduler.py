@@ -13,7 +13,7 @@ from typing import Any
 
 from headway.core.books import Books
 from headway.core.calls import Call, CallKey, CallState, CallStep
-from headway.core.commands import AnyCommand, Notice, SetTimer
+from headway.core.commands import AnyCommand, Grant, Notice, SetTimer
 from headway.core.desk import CallDesk
 from headway.core.endpoints import Endpoint, on_shared_servers
 from headway.core.errors import HeadwayError
@@ -37,16 +37,18 @@ from headway.core.facts import (
 )
 from headway.core.learning import Teacher
 from headway.core.pool import Pool
-from headway.core.protocols import Foresight, Policy, Release
+from headway.core.protocols import Foresight, Policy, Release, Wait
+from headway.core.retelling import told_anew
 from headway.core.runs import RunKeeper
-from headway.core.story import run_story, scheduler_status, told_anew
-from headway.core.types import ClientId, EndpointId, Seconds
+from headway.core.story import run_story, scheduler_status
+from headway.core.types import ClientId, EndpointId, RunId, Seconds
 from headway.core.view import View
 
 WAKE_TIMER = "wake"
 OUTAGE_GRACE_S = 15.0
 """How long a call waits for an endpoint to come back before it is sent to one that is down."""
 LOST_RUN_GRACE_S = 30.0
+NOTICES_KEPT = 1_000
 HOLD_SHARE = 0.9
 """A grant must come before the client's hold limit: the rest is for the way."""
 
@@ -113,16 +115,20 @@ class Scheduler:
         """Take a fact in; answer with what the shell must do now."""
         self._out = []
         at = event.at
-        for why, key in self.books.due(at):
-            self._wake(why, key, at)
-        self._handlers[type(event.fact)](event.fact, event.client, at)
-        if self.books.waiting:
-            self._release_all(at)
-        wake_at = self.books.next_wake()
-        # a timer that fires for nothing is cheaper than one that is moved with every event
-        if wake_at is not None and (self._timer_at is None or wake_at < self._timer_at):
-            self._timer_at = wake_at
-            self._out.append(SetTimer(timer=WAKE_TIMER, at=wake_at))
+        if self._timer_at is not None and at >= self._timer_at:
+            self._timer_at = None
+        try:
+            self._handlers[type(event.fact)](event.fact, event.client, at)
+            while (due := self.books.due(at)) is not None:
+                self._wake(*due, at)
+            if self.books.waiting:
+                self._release_all(at)
+        finally:  # whatever went wrong, time must go on
+            wake_at = self.books.next_wake()
+            # a timer that fires for nothing is cheaper than one moved with every event
+            if wake_at is not None and (self._timer_at is None or wake_at < self._timer_at):
+                self._timer_at = wake_at
+                self._out.append(SetTimer(timer=WAKE_TIMER, at=wake_at))
         return tuple(self._out)
 
     def made(self) -> tuple[AnyCommand, ...]:
@@ -168,6 +174,10 @@ class Scheduler:
         """Events that tell a new scheduler of the open runs, nodes and calls."""
         return told_anew(self.books, self.endpoints, at)
 
+    def ended_runs(self) -> tuple[RunId, ...]:
+        """The runs that ended of late and can still be explained, oldest first."""
+        return tuple(run.id for run in self.books.ended.values() if run.parent is None)
+
     def explain(self, run: str) -> dict[str, Any]:
         """The story of a run (or ``last``), call by call. Raises `HeadwayError` if unknown."""
         return run_story(self.books, run)
@@ -212,7 +222,6 @@ class Scheduler:
             self._refuse(call, at)
             return
         self.books.waiting[key] = call
-        self.books.wake(at + self.pool.name(fact.pool_name).idle_grace_s, "look", key)
         self.books.wake(at + HOLD_SHARE * fact.hold_limit_s, "force", key)
         self._mind_outage(call, at)
 
@@ -229,9 +238,11 @@ class Scheduler:
         place = f"{ask.graph}/{ask.node_name} asking for {ask.pool_name!r}"
         self._notice("no_candidate", place, f"{place}: {why}")
         release = Release(call=call, endpoint=EndpointId(""), urgency=0.0, why=why)
-        self._out.append(self._desk.grant(call, release, at))
+        self._out.append(self._granted(call, release, at))
 
     def _notice(self, kind: str, subject: str, message: str) -> None:
+        if len(self._noticed) >= NOTICES_KEPT:
+            self._noticed.clear()
         if (kind, subject) not in self._noticed:
             self._noticed[(kind, subject)] = None
             self._out.append(Notice(kind=kind, subject=subject, message=message))
@@ -243,10 +254,14 @@ class Scheduler:
         while self.books.waiting:
             view = self.view(at)
             release = self.policy.choose(view)
-            if release is None:
+            self.books.look_at = release.until if isinstance(release, Wait) else None
+            if not isinstance(release, Release):
                 return
             self._check(release, view)
-            self._out.append(self._desk.grant(release.call, release, at))
+            self._out.append(self._granted(release.call, release, at))
+
+    def _granted(self, call: Call, release: Release, at: Seconds) -> Grant:
+        return self._desk.grant(call, release, at, applied=self.pool.mode == "on")
 
     def _check(self, release: Release, view: View) -> None:
         """Hold the policy to its contract. Raises `HeadwayError`: the policy has a defect."""
@@ -288,7 +303,7 @@ class Scheduler:
 
         best = min((view.endpoints[one] for one in call.candidates), key=later)
         release = Release(call=call, endpoint=best.id, urgency=0.0, why=why)
-        self._out.append(self._desk.grant(call, release, at))
+        self._out.append(self._granted(call, release, at))
 
     # -- clients, endpoints, operators -----------------------------------------------------------
 

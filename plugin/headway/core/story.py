@@ -3,26 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from headway.core.books import Books
 from headway.core.calls import Call, CallState
 from headway.core.commands import Score
 from headway.core.endpoints import Endpoint
 from headway.core.errors import HeadwayError
-from headway.core.facts import (
-    CallSent,
-    ClientLost,
-    Event,
-    Fact,
-    GraphSeen,
-    NodeStarted,
-    RunEnded,
-    RunStarted,
-)
 from headway.core.graph import Node, Run
 from headway.core.pool import Pool
-from headway.core.types import ClientId, EndpointId, RunId, Seconds
+from headway.core.types import EndpointId, RunId, Seconds
 
 
 def _latest_run(books: Books) -> Run:
@@ -137,6 +125,9 @@ def run_story(books: Books, name: str) -> dict[str, Any]:
         "paused_s": run.paused_s,
         "deadline_s": run.deadline_s,
         "service_class": run.service_class,
+        "tenant": run.tenant,
+        "tags": list(run.tags),
+        "models": list(run.models),
         "nodes": nodes,
         "calls": [_call_told(call, run.started_at) for call in _calls_within(run)],
     }
@@ -169,6 +160,7 @@ def scheduler_status(
                 "foreign": one.foreign,
                 "seats": one.seats,
                 "predicted_tokens": one.remaining(at)[0],
+                "congestion_s": one.congestion_s(at, 0.0),
                 "kv_tokens": one.kv_tokens,
                 "kv_reserved": one.kv_reserved(),
                 "speed": one.speed,
@@ -182,74 +174,3 @@ def scheduler_status(
         "runs_interrupted": sum(run.state == "interrupted" for run in books.runs.values()),
         "graphs": sorted(books.topologies),
     }
-
-
-def told_anew(
-    books: Books, endpoints: Mapping[EndpointId, Endpoint], at: Seconds
-) -> tuple[Event, ...]:
-    """Events that put a new scheduler's books where these are: runs, nodes, calls."""
-    events = []
-
-    def tell(fact: Fact, run: Run) -> None:
-        events.append(Event(at=at, fact=fact, client=run.client))  # type: ignore[arg-type]
-
-    for graph, topology in sorted(books.topologies.items()):
-        edges = tuple((source, target, "edge") for source, target in topology.snapshot()[0])
-        nodes = tuple(sorted(topology.nodes))
-        events.append(Event(at=at, fact=GraphSeen(graph=graph, nodes=nodes, edges=edges)))
-    for run in books.runs.values():
-        tell(
-            RunStarted(
-                run=run.id,
-                graph=run.graph,
-                parent_run=run.parent.id if run.parent is not None else None,
-                parent_node=run.parent_node,
-                thread=run.thread,
-                deadline_s=run.deadline_s,
-                service_class=run.service_class,
-                tenant=run.tenant,
-                models=run.models,
-                age_s=run.age_s(at),
-            ),
-            run,
-        )
-        for alias in [alias for alias, real in books.aliases.items() if real == run.id]:
-            tell(RunEnded(run=run.id, outcome="interrupted"), run)
-            tell(RunStarted(run=alias, graph=run.graph, thread=run.thread, resumed=True), run)
-        for node in run.nodes.values():
-            if node.ended_at is None:
-                tell(
-                    NodeStarted(
-                        run=run.id,
-                        node=node.id,
-                        name=node.name,
-                        visit=node.visit,
-                        step=node.step,
-                        age_s=at - node.started_at,
-                    ),
-                    run,
-                )
-        if run.state == "interrupted":
-            tell(RunEnded(run=run.id, outcome="interrupted"), run)
-    events += [Event(at=at, fact=ClientLost(), client=client) for client in books.lost_clients]
-    for call in books.calls.values():
-        events += _call_anew(call, at)
-    return tuple(events)
-
-
-def _call_anew(call: Call, at: Seconds) -> list[Event]:
-    if call.state is CallState.WAITING:
-        waited_s = at - call.ready_at
-        ask = msgspec.structs.replace(
-            call.ask,
-            age_s=call.ask.age_s + waited_s,
-            run_age_s=call.ask.run_age_s + waited_s,
-            hold_limit_s=call.ask.hold_limit_s - waited_s,
-        )
-        return [Event(at=at, fact=ask, client=call.client)]
-    sent_s = at - (call.released_at if call.released_at is not None else at)
-    fact = CallSent(ask=call.ask, endpoint=call.endpoint or EndpointId(""), sent_s=sent_s)
-    if call.state is not CallState.ORPHANED:
-        return [Event(at=at, fact=fact, client=call.client)]
-    nobody = ClientId(f"{call.client} (lost)")
-    return [Event(at=at, fact=each, client=nobody) for each in (fact, ClientLost())]

@@ -52,7 +52,7 @@ class View:
         """Whether the endpoint's engine would start the call at once."""
         return endpoint.has_room(call.prompt_tokens + self.output(call, endpoint.spec.model).p90)
 
-    def wait_s(self, call: Call, endpoint: Endpoint, ahead: int) -> Seconds:
+    def wait_s(self, call: Call, endpoint: Endpoint, ahead: float) -> Seconds:
         """Seconds until the engine would start the call, with `ahead` others before it."""
         need = call.prompt_tokens + self.output(call, endpoint.spec.model).p90
         return endpoint.wait_s(self.at, ahead, need)

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from headway.core.calls import Call
 from headway.core.commands import Score
 from headway.core.endpoints import Endpoint
-from headway.core.protocols import Release
+from headway.core.protocols import Release, Wait
 from headway.core.types import Seconds
 from headway.core.view import View
 from headway.policy.outlook import Outlook
@@ -42,7 +42,8 @@ DEEPEST_ROUNDS = 3
 LEAST_S = 1e-3
 UNKNOWN_SEATS = 8
 LOOK_AHEAD = 32
-"""Calls that are priced for one release: those behind them wait for them anyway."""
+"""Calls that are priced for one release. Those behind could go somewhere too, but 32 more urgent
+ones would rather wait for better: their time comes within the grace."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,34 +105,47 @@ class Headway:
         self._pressure = pressure
         self._age_guard_s = age_guard_s
 
-    def choose(self, view: View) -> Release | None:
+    def choose(self, view: View) -> Release | Wait | None:
         """The most pressing call whose best endpoint has room."""
         if not view.any_room(one for one in view.endpoints.values() if one.up(view.at)):
             return None
-        ahead: dict[str, int] = {}
-        scored = sorted((self._order(view, call), call.key, call) for call in view.waiting)
-        for (_, order), _, call in scored[:LOOK_AHEAD]:
-            prices = self._prices(view, call, ahead)
-            if not prices:
+        ahead: dict[str, float] = {}
+        room_for: dict[tuple[str, ...], bool] = {}
+        look_again, priced = math.inf, 0
+        for (_, order), _, call in sorted(
+            (self._order(view, call), call.key, call) for call in view.waiting
+        ):
+            room = room_for.get(call.candidates)
+            if room is None:
+                room = room_for[call.candidates] = view.any_room(view.candidates(call))
+            if not room:
+                for one in call.candidates:  # it will go to one of them, no matter which
+                    ahead[one] = ahead.get(one, 0.0) + 1.0 / len(call.candidates)
                 continue
+            if priced == LOOK_AHEAD:
+                break
+            priced += 1
+            prices = self._prices(view, call, ahead)
             best = min(prices, key=_total)
             if best.room:
                 return self._release(view, call, order, best, prices)
             second = min((one for one in prices if one.room), key=_total, default=None)
-            if second is not None and self._waited_enough(view, call, second, best):
-                return self._release(view, call, order, second, prices, waited_enough=True)
-            ahead[best.endpoint.id] = ahead.get(best.endpoint.id, 0) + 1
-        return None
+            if second is not None:
+                until = self._waits_until(view, call, second, best)
+                if view.at >= until:
+                    return self._release(view, call, order, second, prices, waited_enough=True)
+                look_again = min(look_again, until)
+            ahead[best.endpoint.id] = ahead.get(best.endpoint.id, 0.0) + 1.0
+        return Wait(until=look_again) if look_again < math.inf else None
 
-    def _waited_enough(self, view: View, call: Call, now: _Price, best: _Price) -> bool:
-        """Whether a call that could go elsewhere `now` should wait no longer for the `best`.
+    def _waits_until(self, view: View, call: Call, now: _Price, best: _Price) -> Seconds:
+        """Until when a call that could go elsewhere `now` should wait for the `best`.
 
         More urgent calls keep coming, so predicted waits are too short. As in renting skis, a
         call waits no longer in all than what waiting was to gain it, nor than its grace.
         """
         grace_s = view.pool.name(call.ask.pool_name).idle_grace_s
-        gain_s = now.total_s - best.total_s
-        return view.at >= call.ready_at + min(gain_s, grace_s)  # as wake-ups are: no rounding
+        return call.ready_at + min(now.total_s - best.total_s, grace_s)
 
     # -- order -----------------------------------------------------------------------------------
 
@@ -150,7 +164,7 @@ class Headway:
 
     # -- price -----------------------------------------------------------------------------------
 
-    def _prices(self, view: View, call: Call, ahead: dict[str, int]) -> list[_Price]:
+    def _prices(self, view: View, call: Call, ahead: dict[str, float]) -> list[_Price]:
         endpoints = view.candidates(call)
         # what waits is charged to those that take its seats, a share to each seat
         seats = sum(one.seats or UNKNOWN_SEATS for one in endpoints)
@@ -162,7 +176,7 @@ class Headway:
             uncached = view.uncached_tokens(call, one)
             service_s = one.service_s(view.at, uncached, output.p50)
             room = one.has_room(kv_need)
-            wait_s = 0.0 if room else one.wait_s(view.at, ahead.get(one.id, 0), kv_need)
+            wait_s = 0.0 if room else one.wait_s(view.at, ahead.get(one.id, 0.0), kv_need)
             price = _Price(
                 endpoint=one,
                 room=room,

@@ -16,8 +16,8 @@ SHRINK = 4.0
 MAX_VISIT = 4
 """Later visits of a node are taken together."""
 
-MAX_PLACES = 20_000
-"""Places whose windows are looked up once and remembered."""
+MAX_WINDOWS = 20_000
+"""Windows kept; a program that names its graphs anew with each run must not fill the memory."""
 
 Level = tuple[str, ...]
 
@@ -35,27 +35,39 @@ class ShrunkQuantiles:
         self._windows: dict[tuple[str, ...], QuantileWindow] = {}
         self._chains: dict[tuple[str, str, int, str], tuple[QuantileWindow, ...]] = {}
 
-    def _chain(self, query: Query) -> tuple[QuantileWindow, ...]:
-        """The windows of a place, general first; those not yet learned are empty."""
+    def _chain(self, query: Query, *, learning: bool) -> tuple[QuantileWindow, ...]:
+        """The windows of a place, general first; learning makes those that are missing."""
         place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
         chain = self._chains.get(place)
-        if chain is None:
-            if len(self._chains) >= MAX_PLACES:
-                self._chains.clear()
-            names = dict(zip(("graph", "node", "visit", "model"), map(str, place), strict=True))
-            chain = self._chains[place] = tuple(
-                self._windows.setdefault(
-                    (str(depth), *(names[name] for name in level)), QuantileWindow()
-                )
-                for depth, level in enumerate(self._levels)
-            )
+        if chain is not None:
+            return chain
+        names = dict(zip(("graph", "node", "visit", "model"), map(str, place), strict=True))
+        keys = [
+            (str(depth), *(names[name] for name in level))
+            for depth, level in enumerate(self._levels)
+        ]
+        if learning:
+            self._forget_oldest()
+            for key in keys:
+                self._windows.setdefault(key, QuantileWindow())
+        chain = tuple(self._windows[key] for key in keys if key in self._windows)
+        if len(chain) == len(keys):
+            self._chains[place] = chain
         return chain
+
+    def _forget_oldest(self) -> None:
+        """Keep the number of places bounded: the half that was met first goes."""
+        if len(self._windows) >= MAX_WINDOWS:
+            self._chains.clear()
+            for key in list(self._windows)[: MAX_WINDOWS // 2]:
+                if len(key) > 1:
+                    del self._windows[key]
 
     def estimate(self, query: Query) -> Estimate:
         """The prediction; learns nothing. 0 <= p50 <= p90."""
         p50, p90 = self._prior
         samples = 0
-        for window in self._chain(query):
+        for window in self._chain(query, learning=False):
             size = window.size
             if size:
                 weight = size / (size + SHRINK)
@@ -67,7 +79,7 @@ class ShrunkQuantiles:
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
-        for window in self._chain(query):
+        for window in self._chain(query, learning=True):
             window.learn(value)
 
     def snapshot(self) -> dict[str, Any]:
