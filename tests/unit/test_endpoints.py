@@ -106,7 +106,7 @@ def test_faults_rest_an_endpoint_longer_each_time() -> None:
         assert not one.up(at) and one.up(one.down_until)
         at = one.down_until
     assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    one.served_one()
+    one.served_one(at)
     assert one.up(at) and one.faults == 0 and one.trouble == ""
 
 

@@ -137,3 +137,26 @@ def test_the_end_of_a_run_names_it_among_those_that_can_be_explained() -> None:
     assert told.scheduler.ended_runs() == ("r1",)
     assert told.scheduler.explain("last")["run"] == "r1"
     assert CallId("c1") in [call["call"] for call in told.scheduler.explain("r1")["calls"]]
+
+
+@pytest.mark.parametrize("policy", ["headway", "fcfs", "least-busy"])
+def test_a_retry_keeps_away_from_where_it_failed(policy: str) -> None:
+    told = Teller(pool(endpoint("a", seats=9), endpoint("b", seats=9)), policy=policy)
+    assert granted(told.ready("c1")) == [("c1", "a")]
+    told.ended("c1", outcome="error", error="500")
+    assert granted(told.ready("c1", attempt=2)) == [("c1", "b")]
+    told.ended("c1", attempt=2, outcome="error", error="500")
+    (last,) = granted(told.ready("c1", attempt=3))
+    assert last[0] == "c1", "with nothing else left it goes where it failed"
+
+
+def test_an_answer_to_an_older_call_does_not_end_a_trouble() -> None:
+    told = Teller(pool(endpoint("a", seats=9), endpoint("b", seats=9)))
+    for name in ("old", "new1", "new2"):
+        told.now = 0.0 if name == "old" else 5.0
+        told.sent(name, "a")
+    told.ended("new1", outcome="error", error="connect", at=6.0)
+    told.ended("old", output_tokens=5, at=6.5)
+    assert told.endpoint("a").faults == 1
+    told.ended("new2", outcome="error", error="connect", at=7.5)
+    assert not told.endpoint("a").up(7.6)

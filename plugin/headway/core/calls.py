@@ -65,7 +65,8 @@ class Call:
     `rest_tokens` are the run's horizon (stand-alone seconds, work in tokens) as foreseen when
     the call was ready. A call whose decision was not `applied` (shadow mode) ran who knows where.
     `candidates` are the endpoints that may serve it, in the user's order;
-    `excluded` says why each other endpoint of the pool may not.
+    `excluded` says why each other endpoint of the pool may not; those to `avoid` failed an
+    earlier attempt and are taken only if nothing else is up.
     """
 
     ask: CallReady
@@ -76,6 +77,7 @@ class Call:
     rest_tokens: float = 0.0
     candidates: tuple[EndpointId, ...] = ()
     excluded: dict[str, str] = field(default_factory=dict)
+    avoid: tuple[EndpointId, ...] = ()
     state: CallState = CallState.WAITING
     endpoint: EndpointId | None = None
     model: str = ""

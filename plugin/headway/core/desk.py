@@ -66,10 +66,19 @@ class CallDesk:
         run.calls.append(call)
         self._books.calls[call.key] = call
         if ask.attempt > 1:
-            for earlier in [one for one in run.calls if one.ask.call == ask.call]:
-                if earlier.ask.attempt < ask.attempt and earlier.state is not CallState.CLOSED:
-                    self.close(earlier, at, outcome="error")
+            self._follow(call, [one for one in run.calls if one.ask.call == ask.call], at)
         return call
+
+    def _follow(self, call: Call, attempts: list[Call], at: Seconds) -> None:
+        """A retry closes the attempts before it, and keeps away from where they failed."""
+        for earlier in attempts:
+            if earlier.ask.attempt >= call.ask.attempt:
+                continue
+            if earlier.state is not CallState.CLOSED:
+                self.close(earlier, at, outcome="error")
+            failed = earlier.ended is not None and earlier.ended.outcome == "error"
+            if failed and earlier.endpoint is not None:
+                call.avoid += (earlier.endpoint,)
 
     def find_candidates(self, call: Call, pool: Pool) -> None:
         """Fill in who may serve the call in `pool`, and why others may not."""
@@ -190,7 +199,7 @@ class CallDesk:
                 self._books.wake(endpoint.down_until, "look")
 
     def _learn(self, run: Run, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
-        endpoint.served_one()
+        endpoint.served_one(load.released_at)
         tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
         self._runs.account(run, call, endpoint.alone_s(call.prompt_tokens, tokens), at)
         self._teacher.call_answered(call, endpoint, load, at)

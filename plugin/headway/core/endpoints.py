@@ -69,6 +69,7 @@ class Endpoint:
     reachable: bool = True
     trouble: str = ""
     faults: int = 0
+    fault_at: Seconds = -1.0
     down_until: Seconds = 0.0
     foreign: int = 0
     speed: float = 1.0
@@ -250,6 +251,7 @@ class Endpoint:
 
         While it rests, calls sent before only tell of the same trouble.
         """
+        self.fault_at = at
         self.trouble = trouble
         if at < self.down_until:
             return
@@ -258,13 +260,14 @@ class Endpoint:
             rest = DOWN_FIRST_S * 2 ** min(self.faults - FAULTS_BEFORE_DOWN, 10)
             self.down_until = at + min(rest, DOWN_LONGEST_S)
 
-    def served_one(self) -> None:
-        """A call was answered: whatever the trouble was, it is over."""
+    def served_one(self, released_at: Seconds) -> None:
+        """A call was answered. If it was sent after the last fault, the trouble is over."""
         self.served += 1
-        self.faults = 0
-        self.down_until = 0.0
-        self.trouble = ""
-        self.reachable = True
+        if released_at >= self.fault_at:
+            self.faults = 0
+            self.down_until = 0.0
+            self.trouble = ""
+            self.reachable = True
 
     def seen(self, fact: EndpointSeen, at: Seconds) -> None:
         """Take in what a scrape told: health, sizes, foreign traffic, a limit that shows itself."""

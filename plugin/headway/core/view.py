@@ -37,12 +37,18 @@ class View:
     )
 
     def candidates(self, call: Call) -> list[Endpoint]:
-        """Endpoints that may serve the call and are up, in the user's order."""
-        return [
+        """Endpoints that may serve the call and are up, in the user's order.
+
+        A retry goes where it has not failed yet, if there is such an endpoint.
+        """
+        up = [
             endpoint
             for endpoint_id in call.candidates
             if (endpoint := self.endpoints[endpoint_id]).up(self.at)
         ]
+        if call.avoid:
+            return [one for one in up if one.id not in call.avoid] or up
+        return up
 
     def any_room(self, endpoints: Iterable[Endpoint]) -> bool:
         """Whether any of `endpoints` has a free seat at all."""

@@ -1,12 +1,11 @@
 """Putting a scheduler together: the one place where daemon, replay and simulator do it alike."""
 
-import difflib
 import inspect
 import random
 from collections.abc import Callable
 from typing import Any
 
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, nearest
 from headway.core.pool import Pool
 from headway.core.protocols import Policy
 from headway.core.scheduler import Scheduler
@@ -23,20 +22,15 @@ POLICIES: dict[str, Callable[..., Policy]] = {
 DEFAULT_POLICY = "headway"
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"; the nearest is {close[0]!r}" if close else ""
-
-
 def make_policy(name: str, params: dict[str, Any] | None = None) -> Policy:
     """The policy of that name. Raises `ConfigError` naming the nearest known name or parameter."""
     factory = POLICIES.get(name)
     if factory is None:
-        raise ConfigError(f"no policy {name!r}{_nearest(name, list(POLICIES))}")
+        raise ConfigError(f"no policy {name!r}{nearest(name, POLICIES)}")
     known = [p for p in inspect.signature(factory).parameters if p not in ("args", "kwargs")]
     for key in params or {}:
         if key not in known:
-            raise ConfigError(f"policy {name!r} has no parameter {key!r}{_nearest(key, known)}")
+            raise ConfigError(f"policy {name!r} has no parameter {key!r}{nearest(key, known)}")
     try:
         return factory(**(params or {}))
     except (TypeError, ValueError) as error:

@@ -115,9 +115,10 @@ class Headway:
         for (_, order), _, call in sorted(
             (self._order(view, call), call.key, call) for call in view.waiting
         ):
-            room = room_for.get(call.candidates)
+            alike = call.candidates + call.avoid
+            room = room_for.get(alike)
             if room is None:
-                room = room_for[call.candidates] = view.any_room(view.candidates(call))
+                room = room_for[alike] = view.any_room(view.candidates(call))
             if not room:
                 for one in call.candidates:  # it will go to one of them, no matter which
                     ahead[one] = ahead.get(one, 0.0) + 1.0 / len(call.candidates)
