@@ -22,12 +22,12 @@ headway.feedback(True)
 (cd "$work" && ! bare/bin/headway status 2>"$work/err")
 grep -q 'headway\[daemon\]' "$work/err" || { echo "no hint at the daemon extra:"; cat "$work/err"; exit 1; }
 
-echo "full install: the fast part of the suite from the wheel"
+echo "full install: the suite from the wheel, less what is slow or reads the source tree"
 "$python" -m venv "$work/full"
 "$work/full/bin/pip" install --quiet "headway[samples] @ file://$wheel" pytest pytest-asyncio pytest-timeout hypothesis
-cp -r tests "$work/tests"
+cp -r tests docs README.md "$work"
 sed -n '/^\[tool.pytest.ini_options\]/,/^$/p' pyproject.toml >"$work/pyproject.toml"
 (cd "$work" && full/bin/python -c '
 import headway, pathlib, sys
 assert str(pathlib.Path(headway.__file__)).startswith(sys.prefix), headway.__file__
-' && full/bin/python -m pytest tests/unit tests/integration -m 'not slow' -p no:cacheprovider)
+' && full/bin/python -m pytest tests/unit tests/conformance tests/golden tests/integration -m 'not slow' -p no:cacheprovider)

@@ -5,6 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -47,9 +50,28 @@ def one_run(folder: Path, number: int = 1) -> None:
         client.send(Passed(why="its base URL is not in the pool", target="http://other/v1"))
 
 
-def test_up_status_explain_mode_reload_and_replay(tmp_path: Path) -> None:
+class Bare(BaseHTTPRequestHandler):
+    """An endpoint that is there, and that is all."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    """`CONFIG` with endpoints that are up."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bare) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield CONFIG.replace("127.0.0.1:9/", f"127.0.0.1:{server.server_port}/")
+        server.shutdown()
+
+
+def test_up_status_explain_mode_reload_and_replay(tmp_path: Path, served: str) -> None:
     here = ("--socket", socket_in(tmp_path))
-    with process(tmp_path) as daemon:
+    with process(tmp_path, config=served) as daemon:
         one_run(tmp_path)
         status = headway("status", *here)
         assert status.returncode == 0, status.stderr
@@ -71,7 +93,7 @@ def test_up_status_explain_mode_reload_and_replay(tmp_path: Path) -> None:
         assert headway("mode", "loud", *here).returncode == 2
         assert headway("mode", "on", *here).returncode == 0
 
-        write_config(tmp_path, CONFIG.replace("least-busy", "fcfs"))
+        write_config(tmp_path, served.replace("least-busy", "fcfs"))
         reload = headway("reload", *here)
         assert reload.stdout == "headway: pool and policy changed, 2 endpoints\n"
         write_config(tmp_path, CONFIG + "modles: {}\n")
@@ -82,7 +104,7 @@ def test_up_status_explain_mode_reload_and_replay(tmp_path: Path) -> None:
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(10) == 0
     assert not socket_in(tmp_path).exists()
-    first, second = journals_in(tmp_path / "run" / "journal")
+    first, second = journals_in(tmp_path / "run" / "headway.sock.journal")
     for journal in (first, second):
         replayed = headway("replay", journal)
         assert replayed.returncode == 0, replayed.stdout
@@ -123,6 +145,14 @@ def test_mistakes_at_start_are_told_and_end_with_2(tmp_path: Path) -> None:
     wrong = headway("up", "--config", config, "--tcp", "127.0.0.1:0")
     assert wrong.returncode == 2
     assert "--token-file" in wrong.stderr
+    empty = tmp_path / "empty"
+    empty.touch(mode=0o600)
+    wrong = headway(
+        *("up", "--config", write_config(tmp_path), "--socket", socket_in(tmp_path)),
+        *("--tcp", "127.0.0.1:0", "--token-file", empty),
+    )
+    assert wrong.returncode == 2
+    assert "at least 16 characters" in wrong.stderr
     assert headway("no-such-command").returncode == 2
     assert "Traceback" not in wrong.stderr
 
@@ -141,7 +171,7 @@ async def test_after_kill_9_the_socket_is_taken_over_and_the_journal_is_there(
 ) -> None:
     with process(tmp_path) as daemon:
         one_run(tmp_path)
-        (journal,) = journals_in(tmp_path / "run" / "journal")
+        (journal,) = journals_in(tmp_path / "run" / "headway.sock.journal")
         await until(lambda: b"run_ended" in journal.read_bytes())
         daemon.kill()
         daemon.wait(10)
@@ -156,7 +186,7 @@ def test_learning_survives_a_restart(tmp_path: Path) -> None:
     with process(tmp_path):
         one_run(tmp_path)
     with process(tmp_path):
-        first, second = journals_in(tmp_path / "run" / "journal")
+        first, second = journals_in(tmp_path / "run" / "headway.sock.journal")
         assert read_journal(first).header.learned is None
         learned = read_journal(second).header.learned
         assert learned is not None
@@ -188,7 +218,7 @@ def test_no_journal(tmp_path: Path) -> None:
         assert status["daemon"]["journal"] == ""
         with pytest.raises(HeadwayError, match="keeps no journal"):
             ask(Where(socket=socket_in(tmp_path)), "journal")
-    assert not (tmp_path / "run" / "journal").exists()
+    assert not (tmp_path / "run" / "headway.sock.journal").exists()
 
 
 def test_sighup_reloads_and_survives_a_wrong_file(tmp_path: Path) -> None:
@@ -227,3 +257,6 @@ def test_help_and_version() -> None:
     shown = headway("--help").stdout
     for command in ("up", "status", "explain", "mode", "reload", "replay"):
         assert command in shown
+    assert "Agents reach the daemon by its socket only" in " ".join(
+        headway("up", "--help").stdout.replace("│", " ").split()
+    )

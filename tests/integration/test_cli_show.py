@@ -22,6 +22,9 @@ RUN = {
     "age_s": 75.0,
     "paused_s": 3.0,
     "deadline_s": 80.0,
+    "service_class": "interactive",
+    "tenant": "acme",
+    "models": ["small", "large"],
     "calls": [
         {
             "call": "c1",
@@ -55,6 +58,7 @@ def test_a_run_call_by_call() -> None:
         "run r1 of graph code: ended ok after 75.0 s, deadline 80.0 s, "
         "3.0 s of waiting for a person apart" in text
     )
+    assert "class interactive, tenant acme, models small, large" in text
     assert "repair (visit 3)  call c1 attempt 2, asked for agent" in text
     assert "-> large-1 (large), held 250 ms, urgency 0.5" in text
     assert "why: two failures before [small]" in text

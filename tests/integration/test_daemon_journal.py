@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headway.core.commands import Grant
-from headway.core.facts import CallEnded
+from headway.core.commands import AnyCommand, Grant, SetTimer
+from headway.core.facts import CallEnded, Event
 from headway.core.types import RunId
 from headway.daemon.files import learned_path
 from headway.daemon.replay import compare, replay
@@ -224,3 +224,25 @@ async def test_an_event_that_raised_is_recorded_and_replays(tmp_path: Path) -> N
     assert "RuntimeError" in entry.error
     assert entry.event.fact == call(1, graph="raise")
     assert RunId("r1") == "r1"
+
+
+class HalfWay(FakeScheduler):
+    """Has made a command by the time it raises."""
+
+    def made(self) -> tuple[AnyCommand, ...]:
+        return self.half
+
+    def handle(self, event: Event) -> tuple[AnyCommand, ...]:
+        self.half: tuple[AnyCommand, ...] = (SetTimer(timer="later", at=event.at + 60.0),)
+        return super().handle(event)
+
+
+async def test_what_was_commanded_before_it_raised_replays_too(tmp_path: Path) -> None:
+    async with running(tmp_path, make=HalfWay) as daemon:
+        peer = await Peer.hello(daemon.options.socket)
+        peer.send(call(1, graph="raise"))
+        await peer.of(Granted)
+        path = Path((await peer.query("journal")).body["path"])
+    (entry, *_) = read_journal(path).entries()
+    assert entry.error and len(entry.commands) == 1
+    assert replay(path, make=HalfWay).difference is None

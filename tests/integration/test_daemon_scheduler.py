@@ -24,7 +24,7 @@ from headway.daemon.server import Daemon
 from headway.daemon.shell import Recipe, make_scheduler
 from headway.wire.journal import journals_in, read_journal
 from headway.wire.messages import Granted
-from tests.support.daemons import Peer, call, running, until
+from tests.support.daemons import Peer, call, running, until, write_config
 
 CONFIG = """\
 endpoints:
@@ -160,3 +160,55 @@ async def test_learning_survives_a_restart_and_replays(tmp_path: Path) -> None:
     second = journals_in(folder)[-1]
     assert read_journal(second).header.learned is not None
     assert replay(second).difference is None
+
+
+async def test_stories_of_ended_runs_outlive_their_scheduler(tmp_path: Path) -> None:
+    config = CONFIG.replace("POLICY", "headway")
+    chance = random.Random(1)
+    async with running(tmp_path, make=make_scheduler, config=config) as daemon:
+        peer = await Peer.hello(daemon.options.socket)
+        for run in ("first", "second"):
+            await one_run(peer, run, chance)
+        await until(lambda: daemon.shell.status()["runs_open"] == 0)
+        told = (await peer.query("explain", run="first")).body
+        assert told["calls"]
+        daemon.shell.rebase()
+        daemon.shell.rebase()
+        assert (await peer.query("explain", run="first")).body == told
+        assert (await peer.query("explain", run="fir")).body == told
+        assert (await peer.query("explain", run="last")).body["run"] == "second"
+        peer.send(RunStarted(run=RunId("open"), graph="g"))
+        assert (await peer.query("explain", run="open")).body["state"] == "open"
+        assert (await peer.query("explain", run="last")).body["run"] == "second"
+        await one_run(peer, "third", chance)
+        assert (await peer.query("explain", run="last")).body["run"] == "third"
+        assert "no run 'fourth'" in (await peer.query("explain", run="fourth")).error
+        write_config(tmp_path, CONFIG.replace("POLICY", "fcfs"))
+        assert (await peer.query("reload")).body["changed"] == "pool and policy"
+        assert (await peer.query("explain", run="last")).body["run"] == "third"
+        assert (await peer.query("explain", run="first")).body == told
+
+
+async def test_a_reload_that_changes_quality_changes_what_is_decided(tmp_path: Path) -> None:
+    config = CONFIG.replace("POLICY", "headway")
+    async with running(tmp_path, make=make_scheduler, config=config) as daemon:
+        peer = await Peer.hello(daemon.options.socket)
+
+        async def chances(number: int) -> dict[str, float]:
+            peer.send(RunStarted(run=RunId(f"r{number}"), graph="g"), call(number))
+            await peer.of(Granted)
+            story = (await peer.query("explain", run=f"r{number}")).body
+            scores = story["calls"][0]["scores"]
+            return {one["endpoint"]: one["parts"]["chance"] for one in scores}
+
+        assert await chances(1) == pytest.approx({"a": 0.5, "b": 0.9})
+        write_config(tmp_path, config.replace("small: 0.5", "small: 0.8"))
+        assert (await peer.query("reload")).body["changed"] == "pool"
+        assert await chances(2) == pytest.approx({"a": 0.8, "b": 0.9})
+        assert (await peer.query("reload")).body["changed"] == "nothing"
+        write_config(tmp_path, config.replace("policy: headway", "policy: {seed: 9}"))
+        assert (await peer.query("reload")).body["changed"] == "pool and policy"
+        assert daemon.shell.recipe.seed == 9
+        folder = daemon.options.journal
+    assert folder is not None
+    assert [replay(path).difference for path in journals_in(folder)] == [None] * 3

@@ -150,6 +150,38 @@ async def test_down_500_and_hanging_endpoints_are_unreachable_with_the_reason() 
     assert "no answer within 0.2 s" in said[EndpointId("hanging")].error
 
 
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 429])
+async def test_an_engine_that_keeps_its_metrics_to_itself_is_there(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status if request.path == "/metrics" else 200)
+
+    with caplog.at_level(logging.WARNING, "headway.daemon.scrape"):
+        async with served(answer) as url, watching(spec(url)) as seen:
+            await until(lambda: len(asked) >= 8)
+    assert set(asked) == {"/metrics", "/v1/models"}
+    (only,) = seen
+    assert only.reachable
+    assert (only.running, only.waiting, only.kv_used, only.seats) == (None, None, None, None)
+    assert only.error.startswith("its metrics cannot be had: http")
+    assert only.error.endswith(f"/metrics answers {status}")
+    assert len(caplog.records) == 1
+
+
+async def test_a_gateway_without_metrics_whose_backend_fails_is_down() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=404 if request.path == "/metrics" else 502)
+
+    async with served(answer) as url, watching(spec(url)) as seen:
+        await until(lambda: seen)
+    assert not seen[0].reachable
+    assert "/v1/models answers 502" in seen[0].error
+
+
 async def test_an_endless_page_ends() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from headway.core.facts import CallReady
 from headway.core.types import CallId, NodeId, RunId
 from headway.daemon.config import load_config
+from headway.daemon.files import journal_folder
 from headway.daemon.server import Daemon, Options
 from headway.daemon.shell import MakeScheduler
 from headway.wire.messages import (
@@ -54,7 +55,7 @@ async def running(
     """A daemon in this process; its files lie in `folder`."""
     run = folder / "run"
     options.setdefault("socket", run / "headway.sock")
-    options.setdefault("journal", run / "journal")
+    options.setdefault("journal", journal_folder(options["socket"]))
     options.setdefault("scrape", False)
     daemon = Daemon(load_config(write_config(folder, config)), Options(**options), make=make)
     await daemon.start()

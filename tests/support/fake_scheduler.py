@@ -17,7 +17,7 @@ from headway.core.facts import (
     TimerFired,
 )
 from headway.core.pool import Pool
-from headway.core.types import EndpointId, Seconds
+from headway.core.types import EndpointId, RunId, Seconds
 from headway.daemon.shell import Recipe
 
 
@@ -94,6 +94,9 @@ class FakeScheduler:
             Event(at=at, fact=fact, client=client)
             for _, (fact, client) in sorted(self.held.items())
         )
+
+    def ended_runs(self) -> tuple[RunId, ...]:
+        return ()
 
     def explain(self, run: str) -> dict[str, Any]:
         if run != "last":

@@ -1,7 +1,8 @@
 """A program of its own that runs scheduled graphs for a while, as a user's would.
 
-``python -m tests.support.load BASE_URL RUNS WINDOW_S`` starts RUNS runs evenly over WINDOW_S
-seconds, each two LLM calls in a row, and prints the errors of those that failed, as JSON.
+``python -m tests.support.load BASE_URL RUNS WINDOW_S [MODEL [TIMEOUT_S]]`` starts RUNS runs evenly
+over WINDOW_S seconds, each two LLM calls in a row, and prints the errors of those that failed, as
+JSON.
 """
 
 import asyncio
@@ -35,8 +36,15 @@ def build(chat: ChatOpenAI) -> Any:
     return schedule(builder.compile(name="load"))
 
 
-async def main(base_url: str, runs: int, window_s: float) -> None:
-    graph = build(ChatOpenAI(model="agent", base_url=base_url, api_key="none", max_tokens=60))  # type: ignore[arg-type]
+async def main(base_url: str, runs: int, window_s: float, model: str, timeout_s: float) -> None:
+    chat = ChatOpenAI(
+        model=model,
+        base_url=base_url,
+        api_key="none",  # type: ignore[arg-type]
+        max_tokens=60,  # type: ignore[call-arg]
+        timeout=timeout_s,
+    )
+    graph = build(chat)
 
     async def one(number: int) -> None:
         await asyncio.sleep(window_s * number / runs)
@@ -48,4 +56,6 @@ async def main(base_url: str, runs: int, window_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    url, count, window, *rest = sys.argv[1:]
+    model, timeout = rest + ["agent", "600"][len(rest) :]
+    asyncio.run(main(url, int(count), float(window), model, float(timeout)))

@@ -27,6 +27,38 @@ def listener(monkeypatch):
     return listener
 
 
+def test_a_scope_whose_node_has_ended_gives_way_to_the_one_around_it(listener):
+    live = {"outer", "inner"}
+
+    def is_live(scope):
+        return scope.node in live
+
+    outer = context.Scope(run="r1", node="outer", is_live=is_live)
+    inner = context.Scope(run="r2", node="inner", is_live=is_live, outer=outer)
+    token = context.scope.set(inner)
+    try:
+        assert headway.current_run() == "r2"
+        live.remove("inner")
+        assert context.live_scope() is outer
+        headway.feedback(True)
+        live.clear()
+        assert headway.current_run() is None
+    finally:
+        context.scope.reset(token)
+    assert listener.told == [Feedback(run="r1", ok=True)]
+
+
+def test_current_run_never_raises():
+    def broken(scope):
+        raise RuntimeError("theirs")
+
+    token = context.scope.set(context.Scope(run="r1", is_live=broken))
+    try:
+        assert headway.current_run() is None
+    finally:
+        context.scope.reset(token)
+
+
 def test_feedback_is_about_the_current_run_unless_told_otherwise(listener):
     token = context.scope.set(context.Scope(run="r1", node="n1"))
     try:

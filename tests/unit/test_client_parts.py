@@ -8,10 +8,12 @@ import pytest
 from headway.client.breaker import Breaker
 from headway.client.credentials import api_key, authorization
 from headway.client.engines import urgency_fields, urgency_headers
+from headway.client.held import LEAST_GRACE_S, ThreadHeld
 from headway.client.outbox import Outbox, Weight
 from headway.client.poolview import normal_url
 from headway.client.registry import Registry
 from headway.client.route import allowed, fallback, spread
+from headway.core.candidates import candidates
 from headway.core.facts import (
     CallEnded,
     CallSent,
@@ -38,6 +40,26 @@ class TestRoutes:
         assert allowed(POOL, make_ask(needs=("vision",))) == ()
         sees = make_pool(capabilities={"large": ("vision",)})
         assert allowed(sees, make_ask(needs=("vision",))) == (B1,)
+
+    @pytest.mark.parametrize(
+        ("models", "able"),
+        [
+            ((), (A1, A2, B1)),
+            (("a2",), (A2,)),
+            (("b1",), (B1,)),
+            (("a1", "large"), (A1, B1)),
+            (("small", "b1"), (A1, A2, B1)),
+            (("nowhere",), ()),
+        ],
+    )
+    def test_a_pin_may_name_endpoints(self, models, able):
+        """The same table for the daemon, for spreading and for the fallback."""
+        name = PoolName(name="agent", models=("small", "large"), fallback="a1")
+        pool, ask = make_pool(names=(name,)), make_ask(models=models)
+        assert candidates(pool, ask, 1)[0] == able
+        spreads = {spread(pool, ask, open_calls={}, turn=turn).id for turn in range(6)}
+        assert spreads == {spec.id for spec in able or (A1,)}
+        assert fallback(pool, ask) == (A1 if A1 in able or not able else able[0])
 
     def test_a_pool_name_may_let_the_model_switch_in_a_loop(self):
         name = PoolName(name="agent", models=("small", "large"), switch_in_loop=True)
@@ -248,3 +270,11 @@ class TestCredentials:
             assert authorization(self.spec("k4", "sk-very-secret")) is None
         assert "k4" in caplog.text
         assert "sk-very-secret" not in caplog.text
+
+
+def test_who_can_hardly_wait_is_not_made_to_wait_by_the_grace():
+    ends = [
+        ThreadHeld(make_ask(hold_limit_s=limit)).hold_until(1.0) for limit in (0.05, 0.5, 300.0)
+    ]
+    assert ends == pytest.approx([0.05 + LEAST_GRACE_S, 1.0, 301.0])
+    assert ThreadHeld(make_ask(hold_limit_s=0.05)).hold_until(0.1) == pytest.approx(0.15)

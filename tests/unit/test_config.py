@@ -1,5 +1,7 @@
 """headway.yaml: what it becomes, and how each mistake is told."""
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,7 @@ def test_the_shortest_file(tmp_path: Path) -> None:
 
 
 ONE = 'endpoints:\n  - {id: a, url: "http://h:1/v1", model: small}\n'
+PROFILED = 'endpoints:\n  - {id: a, url: "http://h:1/v1", model: small, profile: '
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,10 @@ ONE = 'endpoints:\n  - {id: a, url: "http://h:1/v1", model: small}\n'
         (ONE + "classes: {interactive: {deadline_s: -1}}\n", ["greater than 0"]),
         (ONE + "classes: {interactive: {deadline_s: .nan}}\n", ["classes.interactive.deadline_s"]),
         (ONE + "policy: {seed: one}\n", ["policy.seed", "valid integer"]),
+        (PROFILED + "{step_s: 0}}\n", ["profile.step_s", "greater than or equal to 0.000000001"]),
+        (PROFILED + "{step_s: 5.0e-324}}\n", ["profile.step_s", "greater than"]),
+        (PROFILED + "{seats: 0}}\n", ["profile.seats", "greater than 0"]),
+        (PROFILED + "{kv_tokens: 0}}\n", ["profile.kv_tokens", "greater than 0"]),
     ],
 )
 def test_each_mistake_is_told_with_its_place_and_what_to_do(
@@ -160,4 +167,14 @@ def test_the_reference_shows_a_file_that_is_right(tmp_path: Path) -> None:
     config = load(tmp_path, example)
     assert [spec.id for spec in config.pool.endpoints] == ["small-1", "large-1"]
     assert config.policy == "headway"
+    assert config.notes == ()
+
+
+def test_the_readme_shows_a_file_that_is_right(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"^ *```yaml\n(.*?)^ *```", readme, re.DOTALL | re.MULTILINE)
+    config = load(tmp_path, textwrap.dedent(example))
+    assert len(config.pool.endpoints) == 3
+    assert config.pool.name("agent").models == ("qwen-7b", "qwen-72b")
+    assert set(config.pool.quality) == {"qwen-7b", "qwen-72b"}
     assert config.notes == ()

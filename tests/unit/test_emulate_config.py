@@ -44,12 +44,12 @@ def test_only_emulated_endpoints_are_served(tmp_path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d["emulate"].update(speedupp=2), "'speedupp'; did you mean 'speedup'"),
-        (lambda d: d["emulate"]["endpoints"]["small"].update(seat=2), "did you mean 'seats'"),
-        (lambda d: d["emulate"]["endpoints"].update(smal={}), "'smal'; did you mean 'small'"),
+        (lambda d: d["emulate"].update(speedupp=2), "'speedupp'; did you mean `speedup`"),
+        (lambda d: d["emulate"]["endpoints"]["small"].update(seat=2), "did you mean `seats`"),
+        (lambda d: d["emulate"]["endpoints"].update(smal={}), "'smal'; did you mean `small`"),
         (lambda d: d["emulate"]["endpoints"].update(cloud={}), "unknown key 'cloud'"),
-        (lambda d: d.update(emulat={}), "did you mean 'emulate'"),
-        (lambda d: d["endpoints"][0].update(modell="x"), "did you mean 'model'"),
+        (lambda d: d.update(emulat={}), "did you mean `emulate`"),
+        (lambda d: d["endpoints"][0].update(modell="x"), "did you mean `model`"),
         (lambda d: d["endpoints"][0].pop("model"), "model is missing"),
         (lambda d: d["endpoints"][0].update(url="http://h/v1"), "with a port"),
         (lambda d: d["endpoints"][0].update(url="http://h:99999/v1"), "99999"),
@@ -62,7 +62,7 @@ def test_only_emulated_endpoints_are_served(tmp_path):
         ),
         (
             lambda d: d["emulate"]["endpoints"]["small"].update(preset="qwen-7b@a100"),
-            "did you mean 'qwen2.5-7b@a100'",
+            "did you mean `qwen2.5-7b@a100`",
         ),
         (lambda d: d["emulate"]["endpoints"]["small"].update(seats="many"), "seats"),
         (lambda d: d["emulate"]["endpoints"]["small"].update(step_s=-1), "step_s"),

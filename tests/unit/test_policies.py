@@ -250,9 +250,9 @@ def test_after_a_failure_another_model_is_worth_more() -> None:
 
 
 def test_a_wrong_name_or_parameter_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="no policy 'fcsf'; the nearest is 'fcfs'"):
+    with pytest.raises(ConfigError, match="no policy 'fcsf'; did you mean `fcfs`"):
         make_policy("fcsf")
-    with pytest.raises(ConfigError, match="no parameter 'presure'; the nearest is 'pressure'"):
+    with pytest.raises(ConfigError, match="no parameter 'presure'; did you mean `pressure`"):
         make_policy("headway", {"presure": 1})
     with pytest.raises(ConfigError, match="must be >= 0"):
         make_policy("headway", {"pressure": -1})

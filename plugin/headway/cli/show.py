@@ -101,12 +101,19 @@ def _show_coverage(body: Body, console: Console) -> None:
         )
 
 
+OBJECTIVES = {"service_class": "class", "tenant": "tenant", "tags": "tags", "models": "models"}
+"""Keys of a run's story that say what was asked for it, and how they are named."""
+
+
 def show_run(body: Body, console: Console) -> None:
     """One run, call by call: the candidates with their scores, the choice, why, and the end."""
     console.print(
         f"[bold]run {escape(str(body.get('run', '?')))}[/bold] of graph "
         f"{escape(str(body.get('graph', '?')))}: {escape(_run_state(body))}"
     )
+    asked = [f"{title} {_plain(body[key])}" for key, title in OBJECTIVES.items() if body.get(key)]
+    if asked:
+        console.print(escape(", ".join(asked)), soft_wrap=True)
     calls = [entry for entry in body.get("calls") or [] if isinstance(entry, dict)]
     if not calls:
         console.print("no calls yet")

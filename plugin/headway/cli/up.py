@@ -17,13 +17,16 @@ from headway.daemon.server import Daemon, Options
 
 log = logging.getLogger("headway.daemon")
 
+TCP_HELP = (
+    "Listen on HOST:PORT too, for commands such as `headway status --tcp`. "
+    "Agents reach the daemon by its socket only."
+)
+
 
 def up(
     config: Annotated[Path, typer.Option(help="The configuration.")] = Path(DEFAULT_FILE),
     socket: SocketOption = None,
-    tcp: Annotated[
-        str | None, typer.Option("--tcp", help="Listen on HOST:PORT too.", metavar="HOST:PORT")
-    ] = None,
+    tcp: Annotated[str | None, typer.Option("--tcp", help=TCP_HELP, metavar="HOST:PORT")] = None,
     token_file: TokenOption = None,
     journal: Annotated[
         Path | None, typer.Option(help="The journal's folder.", show_default="beside the socket")

@@ -4,7 +4,6 @@ Every mistake is told with file, line, path and what to write instead; all of
 them at once, so that a file is mended in one go.
 """
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, nearest
 from headway.core.pool import EndpointSpec, Pool, PoolName, Profile
 from headway.core.types import EndpointId
 from headway.daemon.schema import EndpointSection, FileSection
@@ -60,15 +59,6 @@ def load_config(path: Path) -> Config:
         emulate=file.emulate,
         notes=_notes(file),
     )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean X?`` for the known name nearest to `name`, or all that are known."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean `{close[0]}`?"
-    return f"; known: {', '.join(names)}" if names else ""
 
 
 def _where(path: Path, at: KeyPath, lines: dict[KeyPath, int]) -> str:

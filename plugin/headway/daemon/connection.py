@@ -86,17 +86,27 @@ class Connection(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Decode what is whole, acknowledge calls, then pass all on in order."""
+        """Decode what is whole, acknowledge calls, then pass all on in order.
+
+        A frame that cannot be read ends the connection; what was said before it counts.
+        """
         if self._closing:
             return
+        messages: list[ClientMessage] = []
+        wrong: FrameError | None = None
         try:
-            messages = [decode_client(body) for body in self._splitter.feed(data)]
-            for message in messages:
+            for body in self._splitter.feed(data):
+                message = decode_client(body)
                 _check_numbers(message)
+                messages.append(message)
         except FrameError as error:
-            log.warning("closed the connection of %s: %s", self.client or "a stranger", error)
-            self.refuse(str(error))
-            return
+            wrong = error
+        self._heard(messages)
+        if wrong is not None and not self._closing:
+            log.warning("closed the connection of %s: %s", self.client or "a stranger", wrong)
+            self.refuse(str(wrong))
+
+    def _heard(self, messages: list[ClientMessage]) -> None:
         if not self.client and messages:
             self._hello(messages.pop(0))
         if self._closing:

@@ -22,8 +22,8 @@ def lock_path(socket: Path) -> Path:
 
 
 def journal_folder(socket: Path) -> Path:
-    """The default folder of the journal."""
-    return socket.parent / "journal"
+    """The default folder of the journal: each socket's own, as rotation deletes what is old."""
+    return socket.with_name(f"{socket.name}.journal")
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headway import __version__
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, nearest
 from headway.core.facts import ModeSet, PoolSet
-from headway.daemon.config import load_config, nearest
+from headway.daemon.config import load_config
 from headway.daemon.shell import Recipe
 
 if TYPE_CHECKING:
@@ -76,11 +76,20 @@ async def _reload(daemon: "Daemon", args: Body) -> Body:
     shell = daemon.shell
     config = load_config(daemon.config.path)
     pool = msgspec.structs.replace(config.pool, mode=daemon.mode)
-    recipe = Recipe(pool=pool, policy=config.policy, params=config.params, seed=shell.recipe.seed)
-    now = shell.recipe
-    if (recipe.policy, recipe.params) != (now.policy, now.params):
+    before = daemon.config
+    seeded_anew = config.seed != before.seed
+    recipe = Recipe(
+        pool=pool,
+        policy=config.policy,
+        params=config.params,
+        seed=config.seed if seeded_anew else shell.recipe.seed + 1,
+    )
+    if seeded_anew or (config.policy, config.params) != (before.policy, before.params):
         shell.rebase(recipe)
         changed = "pool and policy"
+    elif pool.quality != shell.pool.quality:  # predictors take their priors when they are made
+        shell.rebase(recipe)
+        changed = "pool"
     elif pool != shell.pool:
         shell.tell(PoolSet(pool=pool))
         changed = "pool"

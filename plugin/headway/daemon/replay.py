@@ -139,4 +139,5 @@ def _told(
             commands = scheduler.handle(entry.event)
         except Exception as raised:  # noqa: BLE001 - the daemon lived through it, so does a replay
             error = f"{type(raised).__name__}: {raised}"
+            commands = scheduler.made()
         yield entry, commands, error

@@ -45,6 +45,8 @@ def _key_reference(key: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+StepTime = Annotated[float, Field(ge=1e-9, allow_inf_nan=False)]
+"""Durations that are divided by, also after they were scaled."""
 Count = Annotated[int, Field(gt=0)]
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -59,7 +61,7 @@ class ProfileSection(Section):
     """How fast and how large an endpoint is believed to be; learned where it is not given."""
 
     prefill_s: NotNegative = 0.0002
-    step_s: NotNegative = 0.02
+    step_s: StepTime = 0.02
     seq_s: NotNegative = 0.0
     context_s: NotNegative = 0.0
     seats: Count | None = None

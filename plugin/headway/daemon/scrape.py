@@ -2,9 +2,10 @@
 
 Engines with vLLM's metrics (`vllm`, `emulated`) are asked for ``/metrics``;
 others are asked for their models, more rarely, and any answer below 500 means
-that they are there. Nothing an endpoint does (being down, hanging, lying,
-answering for ever) takes longer than the time-out or reaches the scheduler as
-anything but a fact.
+that they are there. An engine that keeps its metrics to itself is looked at
+like the others, and has no gauges. Nothing an endpoint does (being down,
+hanging, lying, answering for ever) takes longer than the time-out or reaches
+the scheduler as anything but a fact.
 """
 
 import asyncio
@@ -26,6 +27,10 @@ TIMEOUT_S = 2.0
 SLOW_FACTOR = 10
 REPEAT_S = 5.0
 MAX_PAGE_BYTES = 8 << 20
+
+
+class _ServerError(ValueError):
+    """An endpoint answers, but with an error of its own."""
 
 
 class Scraper:
@@ -94,18 +99,21 @@ class Scraper:
             await asyncio.sleep(max(0.05, began + every_s - loop.time()))
 
     async def _look(self, spec: EndpointSpec, with_metrics: bool) -> EndpointSeen:
-        base = spec.url.removesuffix("/v1")
-        address = f"{base}/metrics" if with_metrics else f"{spec.url}/models"
         try:
-            status, text = await self._page(address, spec)
+            if not with_metrics:
+                await self._there(f"{spec.url}/models", spec)
+                return EndpointSeen(endpoint=spec.id, reachable=True)
+            address = f"{spec.url.removesuffix('/v1')}/metrics"
+            status, text = await self._there(address, spec)
+            if status != 200:
+                await self._there(f"{spec.url}/models", spec)
         except TimeoutError:
             return _gone(spec, f"no answer within {self._timeout.total:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _gone(spec, _reason(error))
-        if status >= 500 or (with_metrics and status != 200):
-            return _gone(spec, f"{address} answers {status}")
-        if not with_metrics:
-            return EndpointSeen(endpoint=spec.id, reachable=True)
+        if status != 200:
+            complaint = f"its metrics cannot be had: {address} answers {status}"
+            return EndpointSeen(endpoint=spec.id, reachable=True, error=complaint)
         gauges = read_metrics(text, spec.model)
         return EndpointSeen(
             endpoint=spec.id,
@@ -117,6 +125,13 @@ class Scraper:
             seats=gauges.seats,
             error=gauges.complaint,
         )
+
+    async def _there(self, address: str, spec: EndpointSpec) -> tuple[int, str]:
+        """Status and text of a page. Raises `_ServerError` for 500 and above."""
+        status, text = await self._page(address, spec)
+        if status >= 500:
+            raise _ServerError(f"{address} answers {status}")
+        return status, text
 
     async def _page(self, address: str, spec: EndpointSpec) -> tuple[int, str]:
         if self._session is None:
@@ -154,6 +169,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         return f"cannot connect: {os.strerror(number) if number else error.os_error}"
+    if isinstance(error, _ServerError):
+        return str(error)
     return f"{type(error).__name__}: {error}"
 
 

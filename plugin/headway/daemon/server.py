@@ -47,7 +47,10 @@ MAX_PASSED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Where a daemon listens and what it keeps. `journal` is a folder, None for no journal."""
+    """Where a daemon listens and what it keeps. `journal` is a folder, None for no journal.
+
+    `tcp` needs a `token`, which clients over TCP must show.
+    """
 
     socket: Path
     tcp: tuple[str, int] | None = None
@@ -118,6 +121,8 @@ class Daemon:
     async def start(self) -> None:
         """Listen. Raises `SocketTaken` or `ConfigError`, leaving nothing behind."""
         options = self.options
+        if options.tcp is not None and not options.token.strip():
+            raise ConfigError("listening on TCP needs a token: over TCP every client shows one")
         listening, self._lock = listen(options.socket)
         try:
             self._shell = self._new_shell()

@@ -18,7 +18,8 @@ from headway.core.commands import AnyCommand, Grant, Notice, SetTimer
 from headway.core.errors import ConfigError
 from headway.core.facts import AnyFact, CallReady, Event, TimerFired
 from headway.core.pool import Pool
-from headway.core.types import ClientId, EndpointId, Mode, Seconds
+from headway.core.types import ClientId, EndpointId, Mode, RunId, Seconds
+from headway.daemon.stories import Stories
 from headway.policy import make_scheduler as assemble
 from headway.wire.journal import JOURNAL_FORMAT, Header, JournalWriter
 from headway.wire.messages import Granted
@@ -48,6 +49,9 @@ class SchedulerLike(Protocol):
 
     def open_facts(self, at: Seconds) -> tuple[Event, ...]:
         """The open runs, nodes and calls, told anew."""
+
+    def ended_runs(self) -> tuple[RunId, ...]:
+        """Runs that are over and still known, oldest first."""
 
     def explain(self, run: str) -> dict[str, Any]:
         """The story of one run."""
@@ -131,6 +135,7 @@ class Shell:
         self._journal = journal
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._noticed: dict[str, tuple[str, str]] = {}
+        self._stories = Stories()
         self._scheduler = make(recipe)
         self.recipe = recipe
         self.events = 0
@@ -170,19 +175,20 @@ class Shell:
         """Go on with a new scheduler in a new journal file, so that each file replays alone.
 
         The new one begins with what the old one learned and is told what is
-        open. With `recipe` the pool and policy change as well (its `learned`
-        and seed are set here). Raises `ConfigError` and changes nothing if
-        that policy does not exist.
+        open; what it cannot be told, the stories of ended runs, is kept here.
+        With `recipe` the pool, policy and seed change as well (its `learned`
+        is set here). Raises `ConfigError` and changes nothing if that policy
+        does not exist.
         """
         fresh_recipe = replace(
-            recipe or self.recipe,
-            pool=recipe.pool if recipe else self.pool,
-            seed=self.recipe.seed + 1,
+            recipe or replace(self.recipe, pool=self.pool, seed=self.recipe.seed + 1),
             learned=as_replayed(self._scheduler.snapshot()),
         )
         at = self._loop.time()
         open_now = self._scheduler.open_facts(at)
-        self._scheduler = self._make(fresh_recipe)
+        fresh = self._make(fresh_recipe)
+        self._stories.keep(self._scheduler)
+        self._scheduler = fresh
         self.recipe = fresh_recipe
         for handle in self._timers.values():
             handle.cancel()
@@ -201,7 +207,7 @@ class Shell:
 
     def explain(self, run: str) -> dict[str, Any]:
         """The story of a run. Raises `HeadwayError` if it is not known."""
-        return self._scheduler.explain(run)
+        return self._stories.explain(self._scheduler, run)
 
     def status(self) -> dict[str, Any]:
         """The scheduler's own status."""

@@ -3,7 +3,6 @@
 Only ``endpoints`` and ``emulate`` are looked at; the rest is the daemon's.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, nearest, nearest_name
 from headway.engine import PRESETS, EngineProfile
 
 DEFAULT_SPEEDUP = 1.0
@@ -20,6 +19,7 @@ DEFAULT_SKILL = 0.5
 
 _PROFILE_KEYS = frozenset(EngineProfile.__dataclass_fields__)
 _ENDPOINT_KEYS = _PROFILE_KEYS | {"preset", "skill"}
+_OURS = ("emulate", "endpoints")
 _EMULATE_KEYS = frozenset({"speedup", "answers", "endpoints"})
 _SPEC_KEYS = frozenset(
     {
@@ -59,11 +59,8 @@ def check_keys(where: str, given: Iterable[Any], known: Iterable[str]) -> None:
     """Raises `ConfigError` for the first key that is not known, naming the nearest that is."""
     names = sorted(known)
     for key in given:
-        if key in names:
-            continue
-        near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-        raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
+        if key not in names:
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(str(key), names)}")
 
 
 def load_config(path: Path, *, speedup: float | None = None) -> EmulateConfig:
@@ -89,9 +86,8 @@ def parse_config(document: Any, *, where: str = "headway.yaml") -> EmulateConfig
     top = _mapping(document, where)
     for key in top:
         # Other sections belong to the daemon; only what looks like ours is ours to refuse.
-        near = difflib.get_close_matches(str(key), ["emulate", "endpoints"], n=1, cutoff=0.8)
-        if near and key != near[0]:
-            raise ConfigError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
+        if nearest_name(str(key), _OURS, alike=0.8) not in ("", key):
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(str(key), _OURS)}")
     section = _mapping(top.get("emulate") or {}, f"{where}: emulate")
     check_keys(f"{where}: emulate", section, _EMULATE_KEYS)
     truths = _mapping(section.get("endpoints") or {}, f"{where}: emulate.endpoints")
@@ -154,8 +150,7 @@ def _profile(truth: Mapping[str, Any], at: str) -> EngineProfile:
     preset = truth.get("preset")
     if preset is not None:
         if preset not in PRESETS:
-            near = difflib.get_close_matches(str(preset), PRESETS, n=1, cutoff=0.0)
-            raise ConfigError(f"{at}: unknown preset {preset!r}; did you mean {near[0]!r}?")
+            raise ConfigError(f"{at}: unknown preset {preset!r}{nearest(str(preset), PRESETS)}")
         base = {key: getattr(PRESETS[preset], key) for key in _PROFILE_KEYS}
     base.update({key: value for key, value in truth.items() if key in _PROFILE_KEYS})
     try:

@@ -6,6 +6,7 @@ below. `Ack` is sent before any scheduling work, so that a client can tell a
 slow daemon from a held call.
 """
 
+from collections.abc import Iterator
 from typing import Any, Union
 
 import msgspec
@@ -187,24 +188,31 @@ class FrameSplitter:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The bodies completed by `data`. Raises `FrameError` for a frame that is too large."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies completed by `data`, cut as they are asked for.
+
+        Raises `FrameError` for a frame that is too large, after the bodies before it.
+        """
+        self._buffer += data
+        return self._bodies()
+
+    def _bodies(self) -> Iterator[bytes]:
         buffer = self._buffer
-        buffer += data
-        bodies = []
         start = 0
-        while len(buffer) - start >= HEADER_BYTES:
-            size = int.from_bytes(buffer[start : start + HEADER_BYTES], "little")
-            if size > MAX_FRAME_BYTES:
-                raise FrameError(
-                    f"a frame of {size} bytes is larger than {MAX_FRAME_BYTES}: "
-                    "is the peer speaking another protocol?"
-                )
-            end = start + HEADER_BYTES + size
-            if len(buffer) < end:
-                break
-            bodies.append(bytes(buffer[start + HEADER_BYTES : end]))
-            start = end
-        if start:
-            del buffer[:start]
-        return bodies
+        try:
+            while len(buffer) - start >= HEADER_BYTES:
+                size = int.from_bytes(buffer[start : start + HEADER_BYTES], "little")
+                if size > MAX_FRAME_BYTES:
+                    raise FrameError(
+                        f"a frame of {size} bytes is larger than {MAX_FRAME_BYTES}: "
+                        "is the peer speaking another protocol?"
+                    )
+                end = start + HEADER_BYTES + size
+                if len(buffer) < end:
+                    return
+                body = bytes(buffer[start + HEADER_BYTES : end])
+                start = end
+                yield body
+        finally:
+            if start:
+                del buffer[:start]
