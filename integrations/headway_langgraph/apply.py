@@ -13,6 +13,7 @@ from headway.client import Route
 from headway.client.credentials import authorization
 from headway.client.engines import urgency_fields
 from headway_langgraph.body import Body
+from headway_langgraph.guard import warn_once
 
 _PORTS = {"http": 80, "https": 443}
 _SECRET_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "credential")
@@ -77,7 +78,17 @@ def rewrite(
         return None
     foreign = origin(base_url) != origin(endpoint.url)
     body = {**json_data, "model": endpoint.model}
-    extra = {**(extra_json or {}), **urgency_fields(endpoint.engine, route.urgency)}
+    extra = {**(extra_json or {})}
+    for name, value in urgency_fields(endpoint.engine, route.urgency).items():
+        if name in body or name in extra:
+            warn_once(
+                "own urgency",
+                "headway: a request brings its own %r, which is kept; without it the call would "
+                "get the urgency of its run",
+                name,
+            )
+        else:
+            extra[name] = value
     if "model" in extra:
         extra["model"] = endpoint.model
     if want_usage and "stream_options" not in body and "stream_options" not in extra:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,9 @@ from headway_langgraph.coverage import Coverage
 
 TOOL_CALLS_KEPT = 4096
 HOLD_LIMIT_S = 300.0
+ON_LOOP_HOLD_LIMIT_S = 0.05
+"""The same for a synchronous call on an event loop: nothing else on the loop goes on meanwhile,
+not even the call whose end this one may be waiting for."""
 
 
 def error_kind(error: BaseException) -> str:
@@ -40,6 +44,12 @@ def error_kind(error: BaseException) -> str:
     if "Validation" in name or "Decode" in name:
         return "parse"
     return name
+
+
+def _hold_limit(*timeouts_s: float | None) -> float:
+    """How long a call may be held that must be over within each of these."""
+    halves = [limit / 2 for limit in timeouts_s if limit is not None]
+    return min([HOLD_LIMIT_S, *halves])
 
 
 class Call:
@@ -93,8 +103,11 @@ class Call:
         self.foreign = False
         self.own_authorization = None
 
-    def next_attempt(self) -> CallReady:
-        """The question to ask before (each) sending; closes an attempt that is still open."""
+    def next_attempt(self, *, hold_limit_s: float = HOLD_LIMIT_S) -> CallReady:
+        """The question to ask before (each) sending; closes an attempt that is still open.
+
+        `hold_limit_s` bounds how long it may be held, beside what the call's own limits say.
+        """
         if self._open:
             self.close("error", error="retry")
         now = time.monotonic()
@@ -108,6 +121,7 @@ class Call:
             attempt=self.attempt,
             age_s=now - self.ready_at,
             run_age_s=now - self.scope.run_started,
+            hold_limit_s=min(self._ask.hold_limit_s, hold_limit_s),
         )
 
     def sent(self, route: Route) -> None:
@@ -163,15 +177,30 @@ class Call:
         return self._ask.node, self._ask.call
 
 
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """A LangChain model run that is going on; `own` says that the model is `langchain_openai`'s."""
+
+    node: NodeId
+    own: bool
+
+
 class Calls:
     """All calls that are open, by node; and which model asked for which tool. Thread-safe."""
 
     def __init__(self) -> None:
         self.coverage = Coverage()
-        self.llms: dict[UUID, NodeId] = {}
+        self.llms: dict[UUID, ModelRun] = {}
         self._open: dict[NodeId, dict[CallId, Call]] = {}
         self._tools: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
+
+    def forked(self) -> None:
+        """In a forked child: forget the parent's calls, and its locks, which may be held."""
+        self._lock = threading.Lock()
+        self.coverage = Coverage()
+        self.llms.clear()
+        self._open.clear()
 
     def begin(
         self,
@@ -203,7 +232,7 @@ class Calls:
             needs=needs(body),
             models=scope.models,
             loop_model=self._loop_model(scope, answered_tool_calls(body)),
-            hold_limit_s=HOLD_LIMIT_S if timeout_s is None else min(HOLD_LIMIT_S, timeout_s / 2),
+            hold_limit_s=_hold_limit(timeout_s, scope.timeout_s),
         )
         return Call(self, client, sdk, scope, ask, way)
 
@@ -233,7 +262,8 @@ class Calls:
                 call.close("ok" if call.answer.finish_reason else "cancelled")
         if self.llms:
             # A cancelled model run says nothing of its end.
-            for run_id in [run_id for run_id, owner in list(self.llms.items()) if owner == node]:
+            left_over = [id_ for id_, one in list(self.llms.items()) if one.node == node]
+            for run_id in left_over:
                 self.llms.pop(run_id, None)
 
     def remember_tools(self, scope: Scope, tool_ids: list[str], model: str) -> None:

@@ -27,13 +27,13 @@ def outcome_of(error: BaseException) -> Outcome:
 
 def resumes(inputs: Any) -> bool:
     """Whether a graph with this input goes on from a checkpoint instead of starting anew."""
-    return inputs is None or isinstance(inputs, Command)
+    return inputs is None or (isinstance(inputs, Command) and inputs.resume is not None)
 
 
 def is_task(metadata: Mapping[str, Any]) -> bool:
     """Whether these are the metadata of a `@task` of the functional API (or of what it calls)."""
-    path: tuple[Any, ...] = metadata.get("langgraph_path") or ("",)
-    return path[-1] is True and path[0] == PUSH
+    path: tuple[Any, ...] | None = metadata.get("langgraph_path")
+    return bool(path and path[-1] is True and path[0] == PUSH)
 
 
 def task_id(metadata: Mapping[str, Any]) -> str:

@@ -16,6 +16,9 @@ from langgraph.callbacks import GraphCallbackHandler
 from headway_langgraph.guard import complaints
 from headway_langgraph.tracker import Tracker
 
+OWN_TYPES = ("openai-chat", "openai")
+"""What `ChatOpenAI` and `OpenAI`, and what is derived from them, call themselves."""
+
 
 def _safe(method: Callable[..., None]) -> Callable[..., None]:
     name = method.__name__
@@ -30,6 +33,11 @@ def _safe(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def _is_own(started: dict[str, Any]) -> bool:
+    """Whether a model of `langchain_openai` started with these arguments."""
+    return (started.get("invocation_params") or {}).get("_type") in OWN_TYPES
+
+
 class HeadwayHandler(GraphCallbackHandler):
     """Reports the runs of one graph, and of all graphs inside it.
 
@@ -39,6 +47,7 @@ class HeadwayHandler(GraphCallbackHandler):
 
     run_inline = True
     raise_error = False
+    ignore_chain = False  # read at every event; as a property of the base it costs more
     ignore_agent = True
     ignore_retriever = True
     ignore_retry = True
@@ -101,12 +110,12 @@ class HeadwayHandler(GraphCallbackHandler):
         self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any
     ) -> None:
         """A chat model is about to send a request."""
-        self._tracker.llm_started(run_id)
+        self._tracker.llm_started(run_id, own=_is_own(kwargs))
 
     @_safe
     def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A completion model is about to send a request."""
-        self._tracker.llm_started(run_id)
+        self._tracker.llm_started(run_id, own=_is_own(kwargs))
 
     @_safe
     def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import weakref
 from collections.abc import Callable
 from functools import wraps
@@ -14,11 +15,13 @@ from langgraph.pregel import Pregel
 
 from headway.client import get_client
 from headway.wire.messages import Passed
+from headway_langgraph.builder_patch import BuilderPatch
 from headway_langgraph.calls import Calls
 from headway_langgraph.guard import complaints
 from headway_langgraph.handler import HeadwayHandler
 from headway_langgraph.openai_patch import MODULE, OpenAIPatch
 from headway_langgraph.post_import import PostImport
+from headway_langgraph.settings import warn_of_node
 from headway_langgraph.topology import read_topology
 from headway_langgraph.tracker import Tracker
 
@@ -32,10 +35,10 @@ class Installation:
     def __init__(self) -> None:
         self.calls = Calls()
         self.tracker = Tracker(self.calls)
-        self.patch = OpenAIPatch(self.calls, self.tracker.is_live)
+        self.patch = OpenAIPatch(self.calls)
         self._waiting = PostImport(MODULE, self._patch)
         self._graphs: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._builders: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._builders = BuilderPatch(lambda graph: schedule(graph))
 
     def install(self) -> None:
         """Patch the openai SDK, now or when it is imported. Idempotent."""
@@ -49,10 +52,8 @@ class Installation:
         self.tracker.enabled = False  # copies of a graph keep its handler
         for graph in list(self._graphs):
             _remove_handler(graph)
-        for builder in list(self._builders):
-            builder.__dict__.pop("compile", None)
         self._graphs.clear()
-        self._builders.clear()
+        self._builders.uninstall()
 
     def schedule(self, graph: Any) -> None:
         """Configure one graph or builder in place."""
@@ -61,7 +62,7 @@ class Installation:
         if isinstance(graph, Pregel):
             self._schedule_graph(graph)
         else:
-            self._schedule_builder(graph)
+            self._builders.mark(graph)
 
     def _patch(self, module: ModuleType) -> None:
         if not self.patch.install(module):
@@ -72,21 +73,27 @@ class Installation:
         _add_handler(graph, HeadwayHandler(self.tracker, name))
         self._graphs.add(graph)
         self.tracker.remember(read_topology(graph))
+        for node, spec in graph.nodes.items():
+            warn_of_node(node, spec.metadata)
 
-    def _schedule_builder(self, builder: Any) -> None:
-        if "compile" in builder.__dict__ and builder in self._builders:
-            return
-        compile_graph = builder.compile
-
-        @wraps(compile_graph)
-        def compile_scheduled(*args: Any, **kwargs: Any) -> Any:
-            return schedule(compile_graph(*args, **kwargs))
-
-        builder.compile = compile_scheduled
-        self._builders.add(builder)
+    def forked(self) -> None:
+        """In a forked child: begin anew, still installed."""
+        self.calls.forked()
+        self.tracker.forked()
 
 
 _installation = Installation()
+
+
+def _forked() -> None:
+    try:
+        _installation.forked()
+    except Exception as error:  # noqa: BLE001 - the host's boundary
+        complaints.add("fork", error)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def revive(graph: str) -> HeadwayHandler:

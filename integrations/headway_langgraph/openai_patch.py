@@ -8,18 +8,21 @@ Idempotent, reversible, checked before anything is changed, and inert outside a
 run of a scheduled graph. The SDK's clients above (raw, LangChain's) stay as they are.
 """
 
+import asyncio
 import inspect
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from headway.client import Route, Scheduling, get_client
-from headway.context import Scope
+from headway.context import live_scope
 from headway.context import scope as current_scope
+from headway.core.facts import CallReady
 from headway_langgraph.apply import Rewrite, is_secret, public_url, rewrite
-from headway_langgraph.calls import Call, Calls, error_kind
+from headway_langgraph.calls import ON_LOOP_HOLD_LIMIT_S, Call, Calls, error_kind
 from headway_langgraph.guard import complaints, warn_once
 from headway_langgraph.streams import follow, note
 from headway_langgraph.tracker import llm_run
@@ -40,9 +43,8 @@ _current: ContextVar[Call | None] = ContextVar("headway_call", default=None)
 class OpenAIPatch:
     """Installs and removes the wraps. One per process."""
 
-    def __init__(self, calls: Calls, is_live: Callable[[Scope], bool]) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._is_live = is_live
         self._originals: list[tuple[type, str, Any]] = []
         self.problem = ""
 
@@ -140,11 +142,13 @@ class OpenAIPatch:
             return None
 
     def _begin_call(self, sdk: Any, options: Any) -> Call | None:
-        scope = current_scope.get()
-        if scope is None or scope.off or options.method.lower() != "post":
+        if current_scope.get() is None or options.method.lower() != "post":
             return None
         path = options.url.strip("/")
-        if (path not in PATHS and path != "responses") or not self._is_live(scope):
+        if path not in PATHS and path != "responses":
+            return None
+        scope = live_scope()
+        if scope is None or scope.off:
             return None
         client = get_client()
         if client.is_off():
@@ -154,13 +158,14 @@ class OpenAIPatch:
         if why:
             self._calls.coverage.passed(client, why, public_url(base_url))
             return None
-        langchain = llm_run.get() in self._calls.llms
+        llm = llm_run.get()
+        model_run = None if llm is None else self._calls.llms.get(llm)
         return self._calls.begin(
             client=client,
             sdk=sdk,
             scope=scope,
             body=_body(options),
-            way="chat_openai" if langchain else "openai",
+            way="chat_openai" if model_run is not None and model_run.own else "openai",
             timeout_s=_read_timeout(sdk, options),
         )
 
@@ -172,7 +177,7 @@ class OpenAIPatch:
             call = _current.get()
             if call is not None and call.sdk is sdk:
                 try:
-                    self._settle(call, options, call.client.decide(call.next_attempt()))
+                    self._settle(call, options, call.client.decide(_question(call)))
                 except Exception as error:  # noqa: BLE001 - the host's boundary
                     complaints.add("openai _prepare_options", error)
             return options
@@ -217,6 +222,15 @@ class OpenAIPatch:
         call.sent(route)
 
 
+def _question(call: Call) -> CallReady:
+    """What a synchronous call asks: on an event loop it must not be held for long."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call.next_attempt()
+    return call.next_attempt(hold_limit_s=ON_LOOP_HOLD_LIMIT_S)
+
+
 _FOREIGN_URL = "base URL is no endpoint of the pool"
 
 
@@ -249,6 +263,8 @@ def _untouchable(client: Scheduling, sdk: Any, options: Any, path: str, base_url
         return "azure clients are not covered"
     if path == "responses":
         return "responses api: not covered yet"
+    if "@" in urlsplit(base_url).netloc:
+        return "the base URL holds a user name or password"
     if client.pool is not None and client.endpoint_for(base_url) is None:
         return _FOREIGN_URL
     if not isinstance(options.json_data, dict):

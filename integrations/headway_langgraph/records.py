@@ -5,15 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from headway.client import Scheduling
 from headway.context import Scope
+from headway.core.facts import RunStarted
 from headway.core.types import NodeId, RunId
 from headway_langgraph.settings import Settings
 
+Mark = int | tuple[int, int]
+"""When a name ran: a step of a graph, or a step and a batch of tasks."""
 
-@dataclass(slots=True, eq=False)
-class Node:
-    """One attempt of a LangGraph task. A retry is a new attempt of the same `id`."""
+
+class Node(msgspec.Struct, eq=False):
+    """One attempt of a LangGraph task. A retry is a new attempt of the same `id`.
+
+    A struct, because one is made for every node and this makes it in C.
+    """
 
     run: "Run"
     id: NodeId
@@ -43,7 +51,9 @@ class Run:
     LangGraph is bulk-synchronous: a step starts when all of the step before has
     ended, so the nodes of the step before are exactly what a node waited for.
     `@task` functions know no steps: one waits for those that had ended when it
-    was called, which makes batches of them.
+    was called, which makes batches of them. `prefix` begins the ids of all its nodes,
+    and `scope` is what their scopes have in common: `base` as this run changes it. `timeouts`
+    holds the seconds that nodes may take, by name.
     """
 
     key: int
@@ -55,6 +65,8 @@ class Run:
     thread: str
     off: bool
     parent: "Run | None" = None
+    base: Scope | None = None
+    timeouts: Mapping[str, float] = field(default_factory=dict)
     interrupted: bool = False
     step: int | None = None
     current: list[NodeId] = field(default_factory=list)
@@ -62,35 +74,72 @@ class Run:
     batch: int = 0
     batch_ended: list[NodeId] = field(default_factory=list)
     batch_previous: tuple[NodeId, ...] = ()
-    visits: dict[str, tuple[int, tuple[int, int]]] = field(default_factory=dict)
+    visits: dict[str, tuple[int, Mark]] = field(default_factory=dict)
     failed: dict[NodeId, Node] = field(default_factory=dict)
     chains: set[int] = field(default_factory=set)
     children: dict[int, "Run"] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    prefix: str = field(init=False)
+    scope: Scope = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.prefix = f"{self.id}:"
+        self.scope = msgspec.structs.replace(
+            self.base or Scope(run=self.id),
+            run=self.id,
+            graph=self.graph,
+            run_started=self.started,
+            deadline_s=settings.deadline_s,
+            service_class=settings.service_class,
+            tenant=settings.tenant,
+            models=settings.models,
+            off=self.off or settings.off,
+            thread=self.thread,
+        )
+
+    def told(self, *, resumed: bool, within: Node | None = None) -> RunStarted:
+        """The run's start as a fact; `within` is the node that it is inside of."""
+        settings = self.settings
+        return RunStarted(
+            run=self.id,
+            graph=self.graph,
+            parent_run=None if within is None else within.run.id,
+            parent_node=None if within is None else within.id,
+            thread=self.thread,
+            resumed=resumed and bool(self.thread),
+            deadline_s=settings.deadline_s,
+            service_class=settings.service_class,
+            tenant=settings.tenant,
+            tags=settings.tags,
+            models=settings.models,
+            budget=settings.budget,
+        )
 
     def enter(
-        self, node_id: NodeId, name: str, step: int, *, is_task: bool
+        self, node_id: NodeId, name: str, step: int, is_task: bool
     ) -> tuple[tuple[NodeId, ...], int]:
-        """Parents and visit of a node that starts. The caller holds `lock`."""
+        """Parents and visit of a node that starts; thread-safe.
+
+        The nodes of a step start in several threads at once: what all of them write
+        is the same, and only a step's first node, and tasks, need the lock.
+        """
         if step != self.step:
-            self.step = step
-            self.previous = tuple(self.current)
-            self.current.clear()
-            if self.batch_ended or self.batch:
-                self.batch_ended.clear()
-                self.batch_previous = ()
-                self.batch = 0
+            with self.lock:
+                if step != self.step:
+                    self.previous = tuple(self.current)
+                    self.current = []
+                    if self.batch_ended or self.batch:
+                        self.batch_ended.clear()
+                        self.batch_previous = ()
+                        self.batch = 0
+                    self.step = step  # last: whoever reads it goes on with the rest
+        mark: Mark = step
         if is_task:
-            if self.batch_ended:
-                self.batch += 1
-                self.batch_previous = tuple(self.batch_ended)
-                self.batch_ended.clear()
-            parents = self.batch_previous or self.previous
-            mark = (step, self.batch)
+            parents, mark = self._join_batch(step)
         else:
             self.current.append(node_id)
             parents = self.previous
-            mark = (step, 0)
         seen = self.visits.get(name)
         if seen is None:
             self.visits[name] = (1, mark)
@@ -100,6 +149,14 @@ class Run:
             count += 1
             self.visits[name] = (count, mark)
         return parents, count
+
+    def _join_batch(self, step: int) -> tuple[tuple[NodeId, ...], Mark]:
+        with self.lock:
+            if self.batch_ended:
+                self.batch += 1
+                self.batch_previous = tuple(self.batch_ended)
+                self.batch_ended.clear()
+            return self.batch_previous or self.previous, (step, self.batch)
 
     def give_up(self) -> list[Node]:
         """The nodes that failed and that nobody will try again."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headway.context import Scope
 from headway_langgraph.guard import warn_once
 
 
@@ -35,6 +36,7 @@ KEYS = (
     "headway_budget",
     "headway_off",
 )
+RUN_KEYS = tuple(key for key in KEYS if key not in ("headway_models", "headway_off"))
 
 
 def read(metadata: Mapping[str, Any] | None) -> Settings:
@@ -82,6 +84,38 @@ def narrow(outer: tuple[str, ...], inner: tuple[str, ...]) -> tuple[str, ...]:
     if not outer:
         return inner
     return tuple(model for model in inner if model in outer) or inner
+
+
+def inherit(scope: Scope, tags: tuple[str, ...], own: Settings, now: float) -> Settings:
+    """What holds for a run inside the node of `scope`: its `own` wishes, else the node's.
+
+    The stricter deadline holds. `now` is when the run starts, on the clock of `scope`: its own
+    clock starts then, so of the outer deadline it has what is left.
+    """
+    deadlines = [] if own.deadline_s is None else [own.deadline_s]
+    if scope.deadline_s is not None:
+        deadlines.append(max(0.0, scope.deadline_s - (now - scope.run_started)))
+    return Settings(
+        deadline_s=min(deadlines, default=None),
+        service_class=own.service_class or scope.service_class,
+        tenant=own.tenant or scope.tenant,
+        tags=own.tags or tags,
+        models=narrow(scope.models, own.models),
+        off=scope.off or own.off,
+    )
+
+
+def warn_of_node(node: str, metadata: Mapping[str, Any] | None) -> None:
+    """Warn once of keys that hold for runs only and stand in a node's own metadata."""
+    for key in RUN_KEYS:
+        if metadata and key in metadata:
+            warn_once(
+                f"{key} of a node",
+                "headway: %s in the metadata of node %r is ignored for its calls: a node may say "
+                "headway_models and headway_off, the rest is for config['metadata'] of a run",
+                key,
+                node,
+            )
 
 
 def _text(metadata: Mapping[str, Any], key: str) -> str:

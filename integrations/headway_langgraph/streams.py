@@ -96,7 +96,30 @@ def _follow_raw(call: Call, raw: Any) -> None:
 
     raw.parse = parse
     if hasattr(raw, "close"):
-        _close_with(call, raw)
+        _close_raw_with(call, raw)
+
+
+def _close_raw_with(call: Call, raw: Any) -> None:
+    """Like `_close_with`, for a response that may be read by other ways than `parse`."""
+    host_close = raw.close
+
+    def close() -> Any:
+        note("raw response close", _raw_over, call, raw.http_response)
+        return host_close()
+
+    raw.close = close
+
+
+def _raw_over(call: Call, http_response: Any) -> None:
+    if not http_response.is_closed:
+        call.failed(GeneratorExit())
+        return
+    # Whoever reads to the end closes the connection by that.
+    if "json" in http_response.headers.get("content-type", "") and hasattr(
+        http_response, "_content"
+    ):
+        call.answer.absorb(msgspec.json.decode(http_response.content))
+    call.close()
 
 
 async def _aparsed(call: Call, parsing: Any) -> Any:

@@ -7,6 +7,7 @@ told by the handler: this is a prior.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from headway.core.facts import GraphSeen
@@ -17,17 +18,21 @@ ANYWHERE = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """One graph: what `GraphSeen` tells, which nodes are deferred, and the graphs inside it."""
+    """One graph: what `GraphSeen` tells, which nodes are deferred, and the graphs inside it.
+
+    `timeouts` holds the seconds that an attempt of a node may take, for nodes that say so.
+    """
 
     seen: GraphSeen
     deferred: tuple[str, ...] = ()
+    timeouts: tuple[tuple[str, float], ...] = ()
     subgraphs: tuple[tuple[str, "Topology"], ...] = ()
 
-    def all_seen(self) -> tuple[GraphSeen, ...]:
-        """The `GraphSeen` of the graph and those of the graphs inside it, each once."""
-        found = {self.seen: None}
+    def all(self) -> "tuple[Topology, ...]":
+        """The graph's topology and those of the graphs inside it, each once."""
+        found = {self: None}
         for _, inner in self.subgraphs:
-            found.update(dict.fromkeys(inner.all_seen()))
+            found.update(dict.fromkeys(inner.all()))
         return tuple(found)
 
 
@@ -52,8 +57,21 @@ def read_topology(graph: Any, *, _within: frozenset[int] = frozenset()) -> Topol
         deferred=()
         if builder is None
         else tuple(sorted(n for n, spec in builder.nodes.items() if getattr(spec, "defer", False))),
+        timeouts=tuple(
+            (name, limit) for name in known if (limit := _timeout(nodes[name])) is not None
+        ),
         subgraphs=subgraphs,
     )
+
+
+def _timeout(node: Any) -> float | None:
+    """The fewest seconds that a node's policy leaves one attempt; a wait for a seat is idle."""
+    policy = getattr(node, "timeout", None)
+    limits = [getattr(policy, name, None) for name in ("run_timeout", "idle_timeout")]
+    if isinstance(policy, (int, float, timedelta)):
+        limits = [policy]
+    seconds = [one.total_seconds() if isinstance(one, timedelta) else one for one in limits if one]
+    return min(map(float, seconds), default=None)
 
 
 def _edges(builder: Any) -> Iterable[tuple[str, str, str]]:

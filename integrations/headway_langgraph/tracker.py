@@ -13,15 +13,18 @@ from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
-from headway.client import Scheduling, get_client
-from headway.context import Scope
+from msgspec.structs import replace
+
+from headway.client import get_client
+from headway.context import Scope, live_scope
 from headway.context import scope as current_scope
-from headway.core.facts import GraphSeen, NodeEnded, NodeStarted, RunEnded, RunStarted
+from headway.core.facts import NodeEnded, NodeStarted, RunEnded
 from headway.core.types import NodeId, Outcome, RunId
-from headway_langgraph.calls import Calls
+from headway_langgraph.calls import Calls, ModelRun
 from headway_langgraph.events import STEP_TAG, is_task, outcome_of, resumes, task_id
+from headway_langgraph.known import KnownGraphs
 from headway_langgraph.records import Chain, Node, Run
-from headway_langgraph.settings import Settings, names, narrow, read, truth
+from headway_langgraph.settings import inherit, names, narrow, read, truth
 from headway_langgraph.topology import Topology
 
 llm_run: ContextVar[UUID | None] = ContextVar("headway_llm_run", default=None)
@@ -42,13 +45,23 @@ class Tracker:
         self._runs: dict[int, Run] = {}
         self._nodes: dict[int, Node] = {}
         self._chains: dict[int, Chain] = {}
-        self._topologies: dict[str, tuple[GraphSeen, ...]] = {}
-        self._announced: set[GraphSeen] = set()
+        self._known = KnownGraphs()
         self._lock = threading.Lock()
 
+    def forked(self) -> None:
+        """In a forked child: forget the parent's runs, and its lock, which may be held.
+
+        What the child's contexts still hold of them is not live, so calls there pass untouched.
+        """
+        self._lock = threading.Lock()
+        self._runs.clear()
+        self._nodes.clear()
+        self._chains.clear()
+        self._known.forked()
+
     def remember(self, topology: Topology) -> None:
-        """Keep a graph's topology; it is told with its first run (the client retells it)."""
-        self._topologies[topology.seen.graph] = topology.all_seen()
+        """Keep a graph's topology; it is told with its first run."""
+        self._known.remember(topology)
 
     # Chains
 
@@ -73,7 +86,9 @@ class Tracker:
         if metadata is not None and tags:
             for tag in tags:
                 if tag.startswith(STEP_TAG):
-                    self._start_node(key, parent, metadata)
+                    run = self._runs.get(parent.int) or self._graph_of(parent, metadata, graph)
+                    if run is not None:
+                        self._enter(key, run, metadata, is_task(metadata))
                     return
         if key in self._chains or key in self._runs:
             return
@@ -83,10 +98,15 @@ class Tracker:
     def chain_ended(self, run_id: UUID, error: BaseException | None = None) -> None:
         """A chain run is over."""
         key = run_id.int
-        outcome: Outcome = "ok" if error is None else outcome_of(error)
         node = self._nodes.pop(key, None)
+        outcome: Outcome = "ok" if error is None else outcome_of(error)
         if node is not None:
-            self._end_node(node, outcome)
+            if current_scope.get() is node.scope:
+                current_scope.set(node.outer)
+            if error is None and not node.is_task:
+                self._tell_ended(node, "ok")
+            else:
+                self._end_node(node, outcome)
             return
         chain = self._chains.pop(key, None)
         if chain is not None:
@@ -110,20 +130,19 @@ class Tracker:
             chain.resumed = True
 
     def is_live(self, scope: Scope) -> bool:
-        """Whether the node of `scope` is still open.
-
-        An asynchronous graph of one task a step runs it in its caller's own context, and
-        reports its end from another: there a scope may outlive its node.
-        """
+        """Whether the node of `scope` is still open (see `headway.context.live_scope`)."""
         return any(node.scope is scope for node in list(self._nodes.values()))
 
     # Model runs
 
-    def llm_started(self, run_id: UUID) -> None:
-        """A LangChain model run begins: requests made in this context are its own."""
-        scope = current_scope.get()
+    def llm_started(self, run_id: UUID, *, own: bool) -> None:
+        """A LangChain model run begins: requests made in this context are its own.
+
+        `own`: of a model of `langchain_openai`, which copes with a stream's extra chunk.
+        """
+        scope = live_scope()
         if scope is not None:
-            self._calls.llms[run_id] = scope.node
+            self._calls.llms[run_id] = ModelRun(scope.node, own)
             llm_run.set(run_id)
 
     def llm_ended(self, run_id: UUID) -> None:
@@ -155,72 +174,46 @@ class Tracker:
             started=time.monotonic(),
             thread="" if thread is None else str(thread),
             off=off,
+            base=Scope(run=RunId(""), is_live=self.is_live),
+            timeouts=self._known.timeouts(graph),
         )
         self._runs[run.key] = run
         if not off:
-            self._announce(client, graph)
-            client.observe(
-                RunStarted(
-                    run=run.id,
-                    graph=graph,
-                    thread=run.thread,
-                    resumed=resumed and bool(run.thread),
-                    deadline_s=settings.deadline_s,
-                    service_class=settings.service_class,
-                    tenant=settings.tenant,
-                    tags=settings.tags,
-                    models=settings.models,
-                    budget=settings.budget,
-                )
-            )
+            self._known.announce(client, graph)
+            client.observe(run.told(resumed=resumed))
         return run
 
-    def _start_child(self, run_id: UUID, graph: str, owner: Node, *, resumed: bool) -> Run:
+    def _start_child(
+        self,
+        run_id: UUID,
+        graph: str,
+        owner: Node,
+        metadata: Mapping[str, Any] | None,
+        *,
+        resumed: bool,
+    ) -> Run:
         outer = owner.run
         now = time.monotonic()
         scope = owner.scope
-        # A child's clock starts now, so what is left of its parent's deadline is its own.
-        deadline_s = (
-            None
-            if scope.deadline_s is None
-            else max(0.0, scope.deadline_s - (now - scope.run_started))
-        )
+        settings = inherit(scope, outer.settings.tags, read(metadata), now)
         run = Run(
             key=run_id.int,
             id=RunId(str(run_id)),
             graph=graph,
             client=outer.client,
-            settings=Settings(
-                deadline_s=deadline_s,
-                service_class=scope.service_class,
-                tenant=scope.tenant,
-                tags=outer.settings.tags,
-                models=scope.models,
-                off=scope.off,
-            ),
+            settings=settings,
             started=now,
             thread=outer.thread,
             off=outer.off,
             parent=outer,
+            base=Scope(run=RunId(""), outer=scope, is_live=self.is_live, timeout_s=scope.timeout_s),
+            timeouts=self._known.timeouts(graph),
         )
         self._runs[run.key] = run
         outer.children[run.key] = run
         if not run.off:
-            run.client.observe(
-                RunStarted(
-                    run=run.id,
-                    graph=graph,
-                    parent_run=outer.id,
-                    parent_node=owner.id,
-                    thread=run.thread,
-                    resumed=resumed and bool(run.thread),
-                    deadline_s=deadline_s,
-                    service_class=run.settings.service_class,
-                    tenant=run.settings.tenant,
-                    tags=run.settings.tags,
-                    models=run.settings.models,
-                )
-            )
+            self._known.announce(run.client, graph)
+            run.client.observe(run.told(resumed=resumed, within=owner))
         return run
 
     def _end_run(self, run: Run, outcome: Outcome) -> None:
@@ -241,12 +234,6 @@ class Tracker:
             run.client.observe(RunEnded(run=run.id, outcome=outcome))
             if run.parent is None:
                 self._calls.coverage.flush(run.client)
-
-    def _announce(self, client: Scheduling, graph: str) -> None:
-        for seen in self._topologies.get(graph, ()):
-            if seen not in self._announced:
-                self._announced.add(seen)
-                client.observe(seen)
 
     # Chains that may turn out to be graphs
 
@@ -269,8 +256,11 @@ class Tracker:
         if run is not None:
             run.chains.add(run_id.int)
 
-    def _graph_of(self, run_id: UUID, metadata: Mapping[str, Any]) -> Run | None:
-        """The run that a node with this parent belongs to, if need be found out only now."""
+    def _graph_of(self, run_id: UUID, metadata: Mapping[str, Any], graph: str) -> Run | None:
+        """The run that a node with this parent belongs to, if need be found out only now.
+
+        `graph` is the name of the scheduled graph whose handler reports this.
+        """
         key = run_id.int
         with self._lock:
             run = self._runs.get(key)
@@ -282,15 +272,23 @@ class Tracker:
                 owner = self._nodes.get(key)
                 if owner is None:
                     return None
-                return self._start_child(run_id, owner.scope.node_name, owner, resumed=False)
+                name = self._name_of(owner.scope.node_name, owner, metadata)
+                return self._start_child(run_id, name, owner, metadata, resumed=False)
             if chain.run is not None:
                 chain.run.chains.discard(key)
             owner = self._owner_of(chain)
             if owner is not None:
-                return self._start_child(run_id, chain.name, owner, resumed=chain.resumed)
-            return self._start_root(
-                run_id, chain.name, chain.metadata or metadata, resumed=chain.resumed
-            )
+                name = self._name_of(chain.name, owner, metadata)
+                said = chain.metadata or metadata
+                return self._start_child(run_id, name, owner, said, resumed=chain.resumed)
+            # The outermost of all that is reported is the scheduled graph itself.
+            name = chain.name if chain.parent in self._chains else graph
+            return self._start_root(run_id, name, chain.metadata or metadata, resumed=chain.resumed)
+
+    def _name_of(self, name: str, owner: Node, metadata: Mapping[str, Any]) -> str:
+        """The own name of a graph inside `owner` that runs as `name`."""
+        scope, first = owner.scope, metadata["langgraph_node"]
+        return self._known.own_name(name, outer=scope.graph, node=scope.node_name, first=first)
 
     def _owner_of(self, chain: Chain) -> Node | None:
         outer: Chain | None = chain
@@ -303,12 +301,6 @@ class Tracker:
 
     # Nodes
 
-    def _start_node(self, key: int, parent: UUID, metadata: Mapping[str, Any]) -> None:
-        run = self._runs.get(parent.int) or self._graph_of(parent, metadata)
-        if run is None:
-            return
-        self._enter(key, run, metadata, is_task=is_task(metadata))
-
     def _start_task(self, key: int, parent: int, metadata: Mapping[str, Any]) -> bool:
         """Whether this chain run is a `@task`: a child of the node that called it, untagged."""
         if not is_task(metadata):
@@ -319,40 +311,39 @@ class Tracker:
         # What runs inside a task carries the same metadata as the task.
         if caller is None or caller.id.endswith(task_id(metadata)):
             return False
-        self._enter(key, caller.run, metadata, is_task=True)
+        self._enter(key, caller.run, metadata, True, caller.scope)
         return True
 
-    def _enter(self, key: int, run: Run, metadata: Mapping[str, Any], *, is_task: bool) -> None:
+    def _enter(
+        self,
+        key: int,
+        run: Run,
+        metadata: Mapping[str, Any],
+        is_task: bool,
+        caller: Scope | None = None,
+    ) -> None:
         name = metadata["langgraph_node"]
         step = metadata["langgraph_step"]
         # Task ids repeat when a checkpoint is run again, and live through attempts and resumes.
-        node_id = NodeId(f"{run.id}:{task_id(metadata)}")
+        # `task_id`, written out, and without the call that `NodeId` is: every node comes by here.
+        node_id: NodeId = run.prefix + metadata["langgraph_checkpoint_ns"].rpartition(":")[2]
         if run.failed:
             if self._start_again(key, run, node_id):
                 return
             if step != run.step:
                 for failed in run.give_up():
                     self._tell_ended(failed, "error")
-        with run.lock:
-            parents, visit = run.enter(node_id, name, step, is_task=is_task)
-        settings = run.settings
-        pinned = metadata.get("headway_models")
-        scope = Scope(
-            run=run.id,
-            graph=run.graph,
-            node=node_id,
-            node_name=name,
-            parents=parents,
-            visit=visit,
-            step=step,
-            run_started=run.started,
-            deadline_s=settings.deadline_s,
-            service_class=settings.service_class,
-            tenant=settings.tenant,
-            models=narrow(settings.models, names(pinned)) if pinned else settings.models,
-            off=run.off or settings.off or truth(metadata.get("headway_off")),
-            thread=run.thread,
+        parents, visit = run.enter(node_id, name, step, is_task)
+        scope = replace(
+            run.scope, node=node_id, node_name=name, parents=parents, visit=visit, step=step
         )
+        if "headway_models" in metadata or "headway_off" in metadata:
+            scope = _said_of_node(scope, metadata)
+        if caller is not None:
+            scope = replace(scope, outer=caller)
+        if run.timeouts and name in run.timeouts:
+            limit = run.timeouts[name]
+            scope = replace(scope, timeout_s=min(limit, scope.timeout_s or limit))
         self._nodes[key] = Node(run, node_id, scope, is_task, current_scope.get())
         current_scope.set(scope)
         if not run.off:
@@ -373,8 +364,6 @@ class Tracker:
 
     def _end_node(self, node: Node, outcome: Outcome) -> None:
         run = node.run
-        if current_scope.get() is node.scope:
-            current_scope.set(node.outer)
         if outcome == "error":
             # LangGraph may try it again under the same id; if not, the run ends or a
             # handler's step follows, and then it is told.
@@ -388,6 +377,17 @@ class Tracker:
         self._tell_ended(node, outcome)
 
     def _tell_ended(self, node: Node, outcome: Outcome) -> None:
-        self._calls.close_node(node.id)
-        if not node.run.off:
-            node.run.client.observe(NodeEnded(run=node.run.id, node=node.id, outcome=outcome))
+        run, node_id = node.run, node.id
+        self._calls.close_node(node_id)
+        if not run.off:
+            run.client.observe(NodeEnded(run=run.id, node=node_id, outcome=outcome))
+
+
+def _said_of_node(scope: Scope, metadata: Mapping[str, Any]) -> Scope:
+    """`scope` with what the node's own metadata pin or switch off."""
+    pinned = metadata.get("headway_models")
+    return replace(
+        scope,
+        models=narrow(scope.models, names(pinned)) if pinned else scope.models,
+        off=scope.off or truth(metadata.get("headway_off")),
+    )

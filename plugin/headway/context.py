@@ -5,6 +5,7 @@ without a daemon and outside a run.
 """
 
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import msgspec
@@ -16,7 +17,11 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """Where in which run the current code is.
 
     `run_started` is on this process's monotonic clock; `visit` counts from 1; `models` is
-    the narrowing by run and node (empty: none); `off` lets this node's calls pass untouched.
+    the narrowing by run and node (empty: none); `off` lets this node's calls pass untouched;
+    `timeout_s` is what a node (with those around it) may take, None: no limit.
+
+    A scope may stay in a context after its node has ended: `is_live` tells (None: always
+    live), and `outer` is the scope of the node around the run, if there is one.
     """
 
     run: RunId
@@ -33,6 +38,9 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     off: bool = False
     thread: str = ""
+    timeout_s: Seconds | None = None
+    outer: "Scope | None" = None
+    is_live: "Callable[[Scope], bool] | None" = None
 
 
 scope: ContextVar[Scope | None] = ContextVar("headway_scope", default=None)
@@ -41,9 +49,25 @@ log = logging.getLogger("headway")
 _said: set[str] = set()
 
 
-def current_run() -> str | None:
-    """The id of the run that the current code belongs to; None outside a run."""
+def live_scope() -> Scope | None:
+    """The innermost scope around the current code whose node is still open.
+
+    An asynchronous graph may run a lone node in its caller's own context and report its
+    end from another one: there the caller still finds the scope of the node that has ended.
+    """
     here = scope.get()
+    while here is not None and here.is_live is not None and not here.is_live(here):
+        here = here.outer
+    return here
+
+
+def current_run() -> str | None:
+    """The id of the run that the current code belongs to; None outside a run. Never raises."""
+    try:
+        here = live_scope()
+    except Exception:
+        log.debug("headway failed in current_run", exc_info=True)
+        return None
     return None if here is None else here.run
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, RetryPolicy, interrupt
 
 from headway.core.facts import RunStarted
 from headway_langgraph import schedule
@@ -138,6 +139,10 @@ def test_no_hook_raises(hook: str) -> None:
     complaints.counts.clear()
 
 
+NOT_OF_A_RUN = ("forked", "is_live")
+"""What LangGraph does not call: the first is tested with a fork, the second with requests."""
+
+
 @pytest.mark.parametrize(
     "method",
     [name for name in vars(Tracker) if callable(vars(Tracker)[name]) and name != "__init__"],
@@ -149,11 +154,22 @@ async def test_whatever_breaks_the_graph_goes_on(
         raise RuntimeError("ours")
 
     model = FakeListChatModel(responses=["yes"])
+    failed: set[str] = set()
 
-    def node(state: State) -> State:
+    def node(state: State, config: RunnableConfig) -> State:
+        thread = config["configurable"]["thread_id"]
+        if thread not in failed:
+            failed.add(thread)
+            raise ValueError("once")
         return {"x": [model.invoke("hi").content, interrupt("may I?")]}
 
-    inner = graph_of(node)
+    once_more = RetryPolicy(
+        initial_interval=0.001, jitter=False, max_attempts=2, retry_on=ValueError
+    )
+    graph = StateGraph(State)
+    graph.add_node("n", node, retry_policy=once_more)
+    graph.add_edge(START, "n")
+    inner = graph.compile(name="g")
     with using(FakeClient()) as installed:
         monkeypatch.setattr(Tracker, method, boom)
         graph = StateGraph(State)
@@ -170,6 +186,7 @@ async def test_whatever_breaks_the_graph_goes_on(
                 result = await compiled.ainvoke(Command(resume="ok"), config)
             assert result["x"] == ["yes", "ok"]
         monkeypatch.undo()
+        assert method in NOT_OF_A_RUN or complaints.counts, "the hook was never reached"
         complaints.counts.clear()
         installed.uninstall()
 

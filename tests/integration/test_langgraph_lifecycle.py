@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 
@@ -81,6 +82,74 @@ def test_a_static_pause_shows_only_at_the_root() -> None:
         "+b#1@2",
         "-b",
         "<g",
+    ]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_static_pause_after_a_node(is_async: bool) -> None:
+    graph = one_node(lambda state: {"x": ["n"]})
+    graph.add_node("b", lambda state: {"x": ["b"]})
+    graph.add_edge("n", "b")
+    client = FakeClient()
+    config: Any = {"configurable": {"thread_id": "t1"}}
+    with using(client) as installed:
+        compiled = schedule(
+            graph.compile(name="g", checkpointer=InMemorySaver(), interrupt_after=["n"])
+        )
+        for given in ({"x": []}, None):
+            if is_async:
+                await compiled.ainvoke(given, config)
+            else:
+                compiled.invoke(given, config)
+        assert_clean(installed)
+    first = [">g", "+n#1@1", "-n", "<g interrupted"]
+    assert shape(client) == [*first, ">g resumed", "+b#1@2", "-b", "<g"]
+
+
+def test_an_error_handler_follows_the_node_that_failed() -> None:
+    def bad(state: State) -> State:
+        raise ValueError("no")
+
+    graph = one_node(bad, error_handler=lambda state: {"x": ["handled"]})
+    graph.add_node("after", lambda state: {"x": ["after"]})
+    graph.add_edge("n", "after")
+    client = FakeClient()
+    with using(client) as installed:
+        schedule(graph.compile(name="g")).invoke({"x": []})
+        assert_clean(installed)
+    told = shape(client)
+    assert (told[:2], told[-1]) == ([">g", "+n#1@1"], "<g")
+    assert told.count("-n error") == 1
+    assert [line.split("#")[0] for line in starts(client)][1] == "+__error_handler__n"
+    assert len(client.of(NodeStarted)) == len(client.of(NodeEnded))
+
+
+async def test_async_functions_retried_paused_and_resumed() -> None:
+    attempts: list[int] = []
+
+    @task(retry_policy=QUICK)
+    async def one(x: int) -> int:
+        attempts.append(x)
+        if len(attempts) < 2:
+            raise ValueError("not yet")
+        return x
+
+    @entrypoint(checkpointer=InMemorySaver())
+    async def flow(x: int) -> int:
+        y = await one(x)
+        interrupt("may I?")
+        return y
+
+    client = FakeClient()
+    config: Any = {"configurable": {"thread_id": "t1"}}
+    with using(client) as installed:
+        schedule(flow)
+        await flow.ainvoke(1, config)
+        await flow.ainvoke(Command(resume=1), config)
+        assert_clean(installed)
+    assert [line.replace(flow.get_name(), "f") for line in shape(client)] == [
+        *(">f", "+flow#1@0", "+one#1@0", "-one", "-flow interrupted", "<f interrupted"),
+        *(">f resumed", "+flow#1@0", "-flow", "<f"),
     ]
 
 

@@ -1,9 +1,11 @@
 """The whole client side at once: LangGraph, ChatOpenAI, the real client, and a daemon's answers."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from langchain_openai import ChatOpenAI
 from langgraph.graph import START, StateGraph
@@ -54,3 +56,36 @@ async def test_a_granted_call_end_to_end(is_async: bool, tmp_path: Path) -> None
     }
     for kind in (RunStarted, CallReady, CallEnded, NodeEnded, Covered):
         assert len(daemon.of(kind)) == 1, kind
+
+
+async def test_a_synchronous_call_on_a_loop_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """Nothing is granted here, as when the seat is held by a call of the very same loop."""
+    with FakeOpenAI() as a, FakeOpenAI() as b:
+        daemon = FakeDaemon(tmp_path / "s.sock", two_endpoints(a.url, b.url)).start()
+        daemon.grants = False
+        client = Client(tmp_path / "s.sock")
+        sdk = openai.OpenAI(base_url=a.url, api_key="user-key", max_retries=0, timeout=60)
+        took: list[float] = []
+
+        async def node(state: State) -> State:
+            begun = time.monotonic()
+            sdk.chat.completions.create(model="small", messages=[{"role": "user", "content": "hi"}])
+            took.append(time.monotonic() - begun)
+            return {}
+
+        graph = StateGraph(State)
+        graph.add_node("n", node)
+        graph.add_edge(START, "n")
+        fake: Any = client
+        try:
+            with using(fake):
+                compiled: Any = schedule(graph.compile(name="g"))
+                await compiled.ainvoke({"x": []})
+                await asyncio.to_thread(daemon.wait_for, CallReady)
+        finally:
+            client.close()
+            daemon.stop()
+        (ask,) = daemon.of(CallReady)
+        assert ask.hold_limit_s <= 0.1
+        assert took[0] < 10
+        assert len(a.requests) + len(b.requests) == 1

@@ -78,7 +78,9 @@ async def test_arms_run_on_real_processes_and_headway_places_every_call(
             arm = headway_arm(pool)
             scheduled = await drive(arm, load)
             explained = await explain(socket)
-        assert await lateness(pool) >= 0.0
+        late = await lateness(pool)
+    assert len(late) >= 18  # of every request: two arms of nine runs
+    assert min(late) >= 0.0
     assert arm.name == HEADWAY
     assert scheduled.errors == []
     assert len(scheduled.records) == len(balanced.records) == 9

@@ -4,8 +4,9 @@ import atexit
 import os
 import threading
 
-from headway.client.client import Client, reset_living_clients
+from headway.client.client import Client
 from headway.client.clocks import Clocks
+from headway.client.living import reset_living_clients
 from headway.client.route import Route
 from headway.client.scheduling import Scheduling
 

@@ -8,7 +8,6 @@ without a decision (`headway.client.route` says where to).
 import logging
 import os
 import random
-import weakref
 from pathlib import Path
 from time import monotonic
 
@@ -17,17 +16,18 @@ import msgspec
 from headway.client.clocks import Clocks
 from headway.client.courier import Courier, process_name
 from headway.client.held import Held, LoopHeld, ThreadHeld, ends
+from headway.client.living import living
 from headway.client.once import Once
 from headway.client.outbox import Weight
 from headway.client.paths import default_socket_path
 from headway.client.poolview import PoolView
 from headway.client.registry import Registry
-from headway.client.route import Route, chosen_alone, fallback, spread
+from headway.client.route import Route, by_fallback, by_spread, granted_spec
 from headway.client.scheduling import TELLABLE, off_by_environment
 from headway.client.sound import sound
-from headway.client.told import MAX_TOLD, NEVER, NodeFact, Told, frames
+from headway.client.told import FREQUENT, MAX_TOLD, NEVER, Told, frames, learn
 from headway.core.errors import FrameError, UnknownEndpoint
-from headway.core.facts import CallEnded, CallReady, CallSent, NodeEnded, NodeStarted
+from headway.core.facts import CallEnded, CallReady, CallSent
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import CallId, Seconds
 from headway.wire import messages
@@ -55,7 +55,7 @@ class Client:
         self._path = socket_path or default_socket_path()
         self._clocks = clocks or Clocks()
         self._start()
-        _living.add(self)
+        living.add(self)
 
     def _start(self) -> None:
         self._once = Once()
@@ -82,20 +82,17 @@ class Client:
 
     def is_off(self) -> bool:
         """Whether calls pass untouched: ``HEADWAY_OFF`` is set, or the pool's mode is off."""
-        if off_by_environment():
-            return True
-        pool = self.pool
-        return pool is not None and pool.mode == "off"
+        return off_by_environment() or ((pool := self.pool) is not None and pool.mode == "off")
 
     def observe(self, fact: msgspec.Struct) -> None:
         """Tell any fact, or a `Passed` or `Covered`. Never blocks, never raises."""
         kind = type(fact)
         try:
-            if kind is NodeStarted or kind is NodeEnded:
+            if kind in FREQUENT:
                 now = monotonic()
                 told = self._told
-                told.facts.append((fact, now))  # type: ignore[arg-type]
-                if now >= told.attend_at or self._held or len(told.facts) >= MAX_TOLD:
+                told.waiting.extend((fact, now))  # type: ignore[arg-type]
+                if now >= told.attend_at or self._held or len(told.waiting) > 2 * MAX_TOLD:
                     self._attend(now)
                 return
             if off_by_environment():
@@ -175,31 +172,13 @@ class Client:
         except Exception:  # noqa: BLE001 -- the host's boundary
             self._once.failure("close")
 
-    # --- telling of nodes ---
-
     def _attend(self, now: Seconds) -> None:
-        """Have what is told taken in: by the courier's thread on its tick, else here."""
+        """Have what waits taken in: by the courier's thread on its tick, else here."""
         courier, told = self._courier, self._told
         with courier.lock:
-            if self._held or len(told.facts) >= MAX_TOLD or not courier.will_drain(now):
+            if self._held or len(told.waiting) > 2 * MAX_TOLD or not courier.will_drain(now):
                 self.drain(now)
             told.attend_at = NEVER if courier.will_drain(now) else now + self._clocks.retry_s
-
-    def _take_in(self, batch: list[tuple[NodeFact, Seconds]], now: Seconds) -> None:
-        courier, registry = self._courier, self._registry
-        sounds = []
-        for fact, told_at in batch:
-            try:
-                fact = sound(fact)
-                registry.learn(fact, told_at)
-                sounds.append(fact)
-            except Exception:  # noqa: BLE001 -- the host's boundary
-                self._once.failure(f"observe {type(fact).__name__}")
-        if courier.reach(now) or courier.seen:
-            courier.put(b"".join(frames(sounds, self._once)), Weight.OBSERVATION, now)
-        if self._held:
-            for fact in sounds:
-                self._release_ended(fact, now)
 
     # --- asking and waiting ---
 
@@ -281,12 +260,10 @@ class Client:
         if pool.mode == "shadow":
             return _SHADOW
         if not self._courier.seen and not self._courier.connected:
-            spec = fallback(pool, ask)
-            why = f"{why}; the fallback of {ask.pool_name!r}"
-            return chosen_alone(spec, "fallback", why, held_s)
-        self._turn += 1
-        spec = spread(pool, ask, open_calls=self._registry.open_calls, turn=self._turn)
-        return chosen_alone(spec, "spread", why, held_s)
+            return by_fallback(pool, ask, why=why, held_s=held_s)
+        self._turn = turn = self._turn + 1
+        open_calls = self._registry.open_calls
+        return by_spread(pool, ask, open_calls=open_calls, turn=turn, why=why, held_s=held_s)
 
     def _sent_alone(self, ask: CallReady, spec: EndpointSpec, now: Seconds) -> None:
         self._registry.sent(ask, spec, now)
@@ -338,10 +315,15 @@ class Client:
         return [encode_frame(hello), *frames(self._registry.retell(now), self._once)]
 
     def drain(self, now: Seconds) -> bool:
-        """Take in the node facts told so far, before anything that is told after them."""
+        """Take in the frequent facts told so far, before anything that is told after them."""
         batch = self._told.take()
         if batch and not off_by_environment():
-            self._take_in(batch, now)
+            courier, facts = self._courier, learn(batch, self._registry, self._once)
+            if facts and (courier.reach(now) or courier.seen):
+                courier.put(b"".join(frames(facts, self._once)), Weight.OBSERVATION, now)
+            if self._held:
+                for fact in facts:
+                    self._release_ended(fact, now)
         return bool(batch)
 
     def on_message(self, message: DaemonMessage, now: Seconds) -> None:
@@ -388,7 +370,7 @@ class Client:
             self._settle(held, msgspec.structs.replace(_SHADOW, why=granted.why or _SHADOW.why))
             return
         try:
-            spec = self._granted_spec(granted, pool, held.ask)
+            spec = granted_spec(pool, held.ask, granted.endpoint)
         except UnknownEndpoint as error:
             self._fall_open(held, str(error), now)
             return
@@ -405,14 +387,6 @@ class Client:
         )
         self._settle(held, route)
 
-    @staticmethod
-    def _granted_spec(granted: Granted, pool: Pool | None, ask: CallReady) -> EndpointSpec | None:
-        if pool is None:
-            raise UnknownEndpoint(granted.endpoint, ())
-        if not granted.endpoint:
-            return fallback(pool, ask)
-        return pool.endpoint(granted.endpoint)
-
     def _pool_told(self, pool: Pool, now: Seconds) -> None:
         self._view.told(pool)
         if pool.mode != "on":
@@ -423,12 +397,3 @@ class Client:
         """In a forked child: begin anew, without the parent's socket, thread, locks or runs."""
         self._courier.abandon_after_fork()
         self._start()
-
-
-_living: "weakref.WeakSet[Client]" = weakref.WeakSet()
-
-
-def reset_living_clients() -> None:
-    """In a forked child: reset each client that the parent made."""
-    for client in list(_living):
-        client.reset_after_fork()

@@ -20,7 +20,7 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True):
     """A socket is tried, and an open breaker probed, at most this often."""
     pong_s: Seconds = 3.0
     """A connection that leaves a ping unanswered for this long, and says nothing, is dead."""
-    flush_s: Seconds = 0.02
+    flush_s: Seconds = 0.05
     """Observations wait at most this long for company."""
     failures: int = 3
     """Consecutive failures that open the breaker."""

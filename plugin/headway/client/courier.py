@@ -357,6 +357,8 @@ class Courier:
         return None
 
     def _work(self, now: Seconds) -> None:
+        if self._closed:  # while this thread waited for the lock: nothing may connect again
+            return
         if self._blocked:
             self.flush(now)
             if not self._blocked:

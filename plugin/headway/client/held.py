@@ -15,6 +15,8 @@ from headway.core.types import CallId, Seconds
 log = logging.getLogger("headway")
 
 LONGEST_S = 86_400.0
+LEAST_GRACE_S = 0.25
+"""A daemon that is merely busy gets this much time after the hold limit, however short that is."""
 
 
 class Held:
@@ -40,9 +42,9 @@ class Held:
         return (self.ask.call, self.ask.attempt)
 
     def hold_until(self, grace_s: Seconds) -> Seconds:
-        """The end of the hold clock."""
-        limit = self.ask.hold_limit_s
-        return self.asked_at + (min(limit, LONGEST_S) if limit > 0 else 0.0) + grace_s
+        """The end of the hold clock; who can hardly wait is not made to wait by the grace."""
+        limit = max(0.0, min(self.ask.hold_limit_s, LONGEST_S))
+        return self.asked_at + limit + min(grace_s, max(limit, LEAST_GRACE_S))
 
     def resolve(self, route: Route) -> None:
         """End the wait, from any thread."""

@@ -59,11 +59,12 @@ class Registry:
     def learn(self, fact: msgspec.Struct, now: Seconds) -> None:
         """Take note of what `fact` opens or closes; other facts leave no trace."""
         if isinstance(fact, NodeStarted):
-            nodes = self._run(fact.run).nodes
-            if fact.node not in nodes:
+            run = self._runs.get(fact.run) or self._run(fact.run)
+            if fact.node not in run.nodes:
                 self._open += 1
-            nodes[fact.node] = (fact, now)
-            self._bound()
+            run.nodes[fact.node] = (fact, now)
+            if self._open > self._max_open:
+                self._bound()
         elif isinstance(fact, NodeEnded):
             self._node_ended(fact)
         elif isinstance(fact, CallEnded):

@@ -9,9 +9,11 @@ from typing import Literal
 
 import msgspec
 
+from headway.core.candidates import candidates
+from headway.core.errors import UnknownEndpoint
 from headway.core.facts import CallReady
 from headway.core.pool import EndpointSpec, Pool
-from headway.core.types import Seconds
+from headway.core.types import EndpointId, Seconds
 
 Source = Literal["daemon", "fallback", "spread", "shadow", "off", "none"]
 
@@ -32,17 +34,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def allowed(pool: Pool, ask: CallReady) -> tuple[EndpointSpec, ...]:
-    """Endpoints that may answer `ask`, in the user's order of models."""
-    declared = pool.name(ask.pool_name)
-    stay = ask.loop_model if ask.loop_model and not declared.switch_in_loop else ""
-    return tuple(
-        spec
-        for model in declared.models
-        if (not ask.models or model in ask.models)
-        and (not stay or model == stay)
-        and all(pool.can(model, need) for need in ask.needs)
-        for spec in pool.serving(model)
-    )
+    """Endpoints that may answer `ask`, in the user's order of models: as the daemon sees it,
+    but for the length of the prompt, which only the daemon estimates.
+    """
+    able, _ = candidates(pool, ask, prompt_tokens=0)
+    return able
 
 
 def fallback(pool: Pool, ask: CallReady) -> EndpointSpec | None:
@@ -83,7 +79,34 @@ def spread(
     return min(able[start:] + able[:start], key=load)
 
 
-def chosen_alone(
+def by_fallback(pool: Pool, ask: CallReady, *, why: str, held_s: Seconds) -> Route:
+    """The route of a call for which there was never a daemon."""
+    why = f"{why}; the fallback of {ask.pool_name!r}"
+    return _chosen_alone(fallback(pool, ask), "fallback", why, held_s)
+
+
+def by_spread(
+    pool: Pool,
+    ask: CallReady,
+    *,
+    open_calls: Mapping[str, int],
+    turn: int,
+    why: str,
+    held_s: Seconds,
+) -> Route:
+    """The route of a call that fell open; see `spread`."""
+    spec = spread(pool, ask, open_calls=open_calls, turn=turn)
+    return _chosen_alone(spec, "spread", why, held_s)
+
+
+def granted_spec(pool: Pool | None, ask: CallReady, endpoint: EndpointId) -> EndpointSpec | None:
+    """The granted endpoint, or (granted none) the fallback. Raises `UnknownEndpoint`."""
+    if pool is None:
+        raise UnknownEndpoint(endpoint, ())
+    return pool.endpoint(endpoint) if endpoint else fallback(pool, ask)
+
+
+def _chosen_alone(
     spec: EndpointSpec | None, source: Literal["fallback", "spread"], why: str, held_s: Seconds
 ) -> Route:
     """The route of a call that fell open; without a `spec` it goes out unchanged."""
