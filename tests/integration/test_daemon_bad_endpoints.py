@@ -100,7 +100,8 @@ async def failures(program: "subprocess.Popen[str]") -> list[str]:
 
 async def test_no_run_fails_whatever_one_of_two_endpoints_does(tmp_path: Path) -> None:
     ports = {name: free_port() for name in MODELS}
-    text = pool(ports, "{agent: [small, large]}")
+    # first come, first served fills both evenly: the bad one is always asked again
+    text = pool(ports, "{agent: [small, large]}") + "policy: fcfs\n"
     where = Where(socket=tmp_path / "run" / "headway.sock")
     bad, good = Control(ports["a"]), Control(ports["b"])
 
