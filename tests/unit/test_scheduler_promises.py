@@ -160,3 +160,22 @@ def test_an_answer_to_an_older_call_does_not_end_a_trouble() -> None:
     assert told.endpoint("a").faults == 1
     told.ended("new2", outcome="error", error="connect", at=7.5)
     assert not told.endpoint("a").up(7.6)
+
+
+def test_visits_go_on_where_a_person_paused_the_run() -> None:
+    told = Teller(pool(endpoint("a", seats=9)))
+    told.run_started("r1", thread="t")
+    told.ready("c1", run="r1", node="n1", node_name="answer", visit=1)
+    told.ended("c1", run="r1")
+    told.node_ended("n1")
+    told.node_started("p1", "ask", step=2)
+    told.run_ended("r1", outcome="interrupted")
+    told.run_started("r2", thread="t", resumed=True)
+    told.node_started("p1", "ask", run="r2", step=1)
+    told.node_ended("p1", run="r2")
+    told.ready("c2", run="r2", node="n2", node_name="answer", visit=1)
+    told.ended("c2", run="r2")
+    told.node_started("p2", "ask", run="r2", visit=2, step=3)
+    run = told.scheduler.books.runs["r1"]  # type: ignore[index]
+    assert run.visits == {"answer": 2, "ask": 2}
+    assert [call.ask.visit for call in run.calls] == [1, 2]

@@ -53,8 +53,9 @@ class CallDesk:
     def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
         """Put an attempt on the books, with the endpoints that may serve it."""
         run = self._runs.run_of(ask, client, at)
-        if ask.run != run.id:
-            ask = msgspec.structs.replace(ask, run=run.id)
+        visit = run.nodes[ask.node].visit
+        if ask.run != run.id or ask.visit != visit:
+            ask = msgspec.structs.replace(ask, run=run.id, visit=visit)
         call = Call(
             ask=ask,
             client=client,

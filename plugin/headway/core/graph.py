@@ -112,7 +112,11 @@ class Judgeable:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One invocation of a graph. Age stops while it waits for a person."""
+    """One invocation of a graph. Age stops while it waits for a person.
+
+    Programs count visits from 1 again after each of the run's `resumes`; `visit_told` maps what
+    they told, (name, resumes, visit), to the visit counted over the whole run.
+    """
 
     id: RunId
     graph: str
@@ -135,6 +139,8 @@ class Run:
     aliases: list[RunId] = field(default_factory=list)
     nodes: dict[NodeId, Node] = field(default_factory=dict)
     visits: dict[str, int] = field(default_factory=dict)
+    resumes: int = 0
+    visit_told: dict[tuple[str, int, int], int] = field(default_factory=dict)
     pending: list[Judgeable] = field(default_factory=list)
     unsaid: list[Judgeable] = field(default_factory=list)
     failed_models: tuple[str, ...] = ()
@@ -166,6 +172,15 @@ class Run:
         until = self.ended_at if self.ended_at is not None else at
         return max(until - self.started_at - paused, 0.0)
 
+    def visit_of(self, name: str, told: int) -> int:
+        """The visit of a new node over the whole run; siblings of one step share it."""
+        if not self.resumes:
+            return told
+        place = (name, self.resumes, told)
+        if place not in self.visit_told:
+            self.visit_told[place] = self.visits.get(name, 0) + 1
+        return self.visit_told[place]
+
     def pause(self, at: Seconds) -> None:
         """The run waits for a person."""
         self.state = "interrupted"
@@ -178,6 +193,7 @@ class Run:
             self.paused_at = None
         self.state = "open"
         self.client = client
+        self.resumes += 1
         self.pending.clear()
 
     def rest_of_path(self) -> Iterable[tuple[Node, Seconds, int]]:

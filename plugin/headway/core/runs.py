@@ -137,6 +137,8 @@ class RunKeeper:
         """The node, made from whatever names it first; one that is restarted starts anew."""
         node = run.nodes.get(node_id)
         if node is not None:
+            if run.resumes:
+                run.visit_told.setdefault((node.name, run.resumes, fact.visit), node.visit)
             if node.ended_at is not None:
                 node.started_at, node.ended_at, node.outcome = at, None, None
                 node.calls_s = node.alone_s = 0.0
@@ -146,7 +148,7 @@ class RunKeeper:
         node = Node(
             id=node_id,
             name=name,
-            visit=fact.visit,
+            visit=run.visit_of(name, fact.visit),
             step=fact.step,
             parents=fact.parents,
             started_at=at - (fact.age_s if told else 0.0),
@@ -157,9 +159,9 @@ class RunKeeper:
         for parent in fact.parents:
             if (before := run.nodes.get(parent)) is not None:
                 topology.add_edge(before.name, name)
-        if fact.visit > run.visits.get(name, 0):
+        if node.visit > run.visits.get(name, 0):
             self._teacher.node_started(run, topology, node)
-            run.visits[name] = fact.visit
+            run.visits[name] = node.visit
         return node
 
     def node_ended(self, fact: NodeEnded, at: Seconds) -> None:

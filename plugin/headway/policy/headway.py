@@ -97,7 +97,7 @@ class Headway:
     binds_early = False
 
     def __init__(
-        self, *, failure_price: float = 2.0, pressure: float = 1.0, age_guard_s: Seconds = 60.0
+        self, *, failure_price: float = 4.0, pressure: float = 0.5, age_guard_s: Seconds = 60.0
     ) -> None:
         if failure_price < 0 or pressure < 0 or age_guard_s <= 0:
             raise ValueError("failure_price and pressure must be >= 0, age_guard_s > 0")
