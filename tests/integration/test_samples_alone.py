@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import headway.client
 from headway_samples.demo.arms import HEADWAY, SAMPLES, baseline, headway_arm, use_daemon
 from headway_samples.demo.arrivals import draw_arrivals
 from headway_samples.demo.driver import Load, drive
@@ -63,6 +64,8 @@ async def test_arms_run_on_real_processes_and_headway_places_every_call(
     tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("HEADWAY_SOCKET", "")  # restored afterwards
+    # other tests of this process may have made its client already, for another socket
+    monkeypatch.setattr(headway.client, "_process", headway.client._Process())
     pool = make_pool(speedup=40.0)
     load = Load(
         arrivals=draw_arrivals(seed=1, count=9, mix=mix(), variation=1.0),
