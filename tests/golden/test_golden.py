@@ -21,12 +21,10 @@ def grants_of(entry: Entry) -> list[Grant]:
 @POLICY
 def test_decides_as_recorded(policy: str) -> None:
     difference = first_difference(golden(policy))
-    if difference:
-        pytest.fail(
-            f"{policy} decides otherwise than recorded. If that is meant: "
-            f"python -m tests.golden.record {policy}\n{difference}",
-            pytrace=False,
-        )
+    assert not difference, (
+        f"{policy} decides otherwise than recorded. If that is meant: "
+        f"python -m tests.golden.record {policy}\n{difference}"
+    )
 
 
 @POLICY

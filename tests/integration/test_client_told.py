@@ -110,6 +110,8 @@ class TestByItself:
             start(client, f"n{n}")
             daemon.wait_for(NodeStarted, n + 1)
             until(lambda: client._told.attend_at == AT_ONCE)  # the thread dozes again
+        # the first is in the greeting too: it opened the connection, and facts may come twice
+        assert [fact.node for fact in daemon.of(NodeStarted)] == ["n0", "n0", "n1", "n2"]
         client.close()
 
     def test_one_wake_up_serves_a_whole_batch(self, path, daemon, monkeypatch):
@@ -133,7 +135,9 @@ class TestByItself:
             n += 1
         client.observe(RunEnded(run="r1"))
         daemon.reads.set()
-        daemon.wait_for(RunEnded)
+        assert daemon.wait_for(RunEnded)[0].run == "r1"
+        ended = [fact.call for fact in daemon.of(CallEnded)]
+        assert n > 0 and ended == [f"c{number}" for number in range(n)], "in order, none lost"
         client.close()
 
 

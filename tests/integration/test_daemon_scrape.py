@@ -275,3 +275,5 @@ async def test_a_new_pool_is_watched_instead() -> None:
         await scraper.watch(Pool(endpoints=(spec(url, name="new"),)))
         await until(lambda: seen[-1].endpoint == "new")
         await scraper.stop()
+    names = [each.endpoint for each in seen]
+    assert names == sorted(names, reverse=True), "the old one is not looked at any more"
