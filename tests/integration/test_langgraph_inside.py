@@ -5,7 +5,6 @@ import copy
 import logging
 import os
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -27,18 +26,6 @@ from tests.support.fake_openai import FakeOpenAI
 from tests.support.scheduled import State, assert_clean, shape, two_endpoints, using
 
 HI: Any = [{"role": "user", "content": "hi"}]
-
-
-@pytest.fixture
-def a() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
-
-
-@pytest.fixture
-def b() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Decisions applied to real ChatOpenAI and openai clients, against two fake servers."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -19,18 +18,6 @@ from tests.support.fake_openai import FakeOpenAI
 from tests.support.scheduled import State, assert_clean, two_endpoints, using
 
 HI: Any = [{"role": "user", "content": "hi"}]
-
-
-@pytest.fixture
-def a() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
-
-
-@pytest.fixture
-def b() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
 
 
 @pytest.fixture

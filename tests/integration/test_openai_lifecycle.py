@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -19,18 +18,6 @@ from tests.support.scheduled import State, assert_clean, two_endpoints, using
 HI: Any = [{"role": "user", "content": "hi"}]
 SLOW: Any = [{"role": "user", "content": "slow"}]
 STALL: Any = [{"role": "user", "content": "stall"}]
-
-
-@pytest.fixture
-def a() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
-
-
-@pytest.fixture
-def b() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
 
 
 @pytest.fixture

@@ -23,18 +23,6 @@ STALL: Any = [{"role": "user", "content": "stall"}]
 
 
 @pytest.fixture
-def a() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
-
-
-@pytest.fixture
-def b() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
-
-
-@pytest.fixture
 def client(a: FakeOpenAI, b: FakeOpenAI) -> FakeClient:
     """Sends every call to `large` at B with urgency 2."""
     return FakeClient(two_endpoints(a.url, b.url), choose=lambda ask: "b", urgency=2.0)

@@ -1,6 +1,5 @@
 """Requests that must pass untouched; the patch installed, removed, and broken on purpose."""
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -19,18 +18,6 @@ from tests.support.scheduled import State, assert_clean, two_endpoints, using
 HI: Any = [{"role": "user", "content": "hi"}]
 SLOW: Any = [{"role": "user", "content": "slow"}]
 STALL: Any = [{"role": "user", "content": "stall"}]
-
-
-@pytest.fixture
-def a() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
-
-
-@pytest.fixture
-def b() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
 
 
 @pytest.fixture
