@@ -13,7 +13,7 @@ from uuid import UUID
 
 from langgraph.callbacks import GraphCallbackHandler
 
-from headway_langgraph.guard import complaints
+from headway.calling.guard import complaints
 from headway_langgraph.tracker import Tracker
 
 OWN_TYPES = ("openai-chat", "openai")

@@ -13,14 +13,14 @@ from langchain_core.callbacks import BaseCallbackManager
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
+from headway.calling.calls import get_calls
+from headway.calling.guard import complaints
+from headway.calling.post_import import PostImport
 from headway.client import get_client
 from headway.wire.messages import Passed
 from headway_langgraph.builder_patch import BuilderPatch
-from headway_langgraph.calls import Calls
-from headway_langgraph.guard import complaints
 from headway_langgraph.handler import HeadwayHandler
 from headway_langgraph.openai_patch import MODULE, OpenAIPatch
-from headway_langgraph.post_import import PostImport
 from headway_langgraph.settings import warn_of_node
 from headway_langgraph.topology import read_topology
 from headway_langgraph.tracker import Tracker
@@ -33,7 +33,7 @@ class Installation:
     """All that Headway has put into this process, and how to take it out again."""
 
     def __init__(self) -> None:
-        self.calls = Calls()
+        self.calls = get_calls()
         self.tracker = Tracker(self.calls)
         self.patch = OpenAIPatch(self.calls)
         self._waiting = PostImport(MODULE, self._patch)

@@ -17,13 +17,13 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from headway.calling.apply import Rewrite, is_secret, public_url, rewrite
+from headway.calling.calls import ON_LOOP_HOLD_LIMIT_S, Call, Calls, error_kind
+from headway.calling.guard import complaints, warn_once
 from headway.client import Route, Scheduling, get_client
 from headway.context import live_scope
 from headway.context import scope as current_scope
 from headway.core.facts import CallReady
-from headway_langgraph.apply import Rewrite, is_secret, public_url, rewrite
-from headway_langgraph.calls import ON_LOOP_HOLD_LIMIT_S, Call, Calls, error_kind
-from headway_langgraph.guard import complaints, warn_once
 from headway_langgraph.streams import follow, note
 from headway_langgraph.tracker import llm_run
 

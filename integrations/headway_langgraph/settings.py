@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headway.calling.guard import warn_once
 from headway.context import Scope
-from headway_langgraph.guard import warn_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

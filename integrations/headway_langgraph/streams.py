@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from headway_langgraph.calls import Call
-from headway_langgraph.guard import complaints
+from headway.calling.calls import Call
+from headway.calling.guard import complaints
 
 
 def note(what: str, step: Callable[..., None], *args: Any, **kwargs: Any) -> None:

@@ -15,12 +15,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from headway.calling.calls import Calls, ModelRun
 from headway.client import get_client
 from headway.context import Scope, live_scope
 from headway.context import scope as current_scope
 from headway.core.facts import NodeEnded, NodeStarted, RunEnded
 from headway.core.types import NodeId, Outcome, RunId
-from headway_langgraph.calls import Calls, ModelRun
 from headway_langgraph.events import STEP_TAG, is_task, outcome_of, resumes, task_id
 from headway_langgraph.known import KnownGraphs
 from headway_langgraph.records import Chain, Node, Run

@@ -17,9 +17,9 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import START, StateGraph
 from pydantic import SecretStr
 
+from headway.calling.guard import complaints
 from headway.client import get_client
 from headway_langgraph import schedule
-from headway_langgraph.guard import complaints
 from tests.bench.children import daemon, pairs_of, tell_result, tell_step
 from tests.bench.measure import Result, added_p50, in_turns
 from tests.bench.servers import server

@@ -13,9 +13,9 @@ from typing import Any, TypedDict
 
 from langgraph.graph import START, StateGraph
 
+from headway.calling.guard import complaints
 from headway.client import get_client
 from headway_langgraph import schedule
-from headway_langgraph.guard import complaints
 from tests.bench.children import daemon, no_daemon, pairs_of, tell_result, tell_step
 from tests.bench.measure import Result, in_turns, overhead
 from tests.bench.servers import server

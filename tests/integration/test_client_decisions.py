@@ -392,3 +392,53 @@ class TestObserving:
         client.decide(make_ask())
         assert client.endpoint_for("http://A2:1/v1/").id == "a2"
         assert client.endpoint_for("https://api.openai.com/v1") is None
+
+
+class TestTheHostChooses:
+    """A client that reaches only some endpoints chooses among them where nobody decides."""
+
+    def ask(self, call: str = "c1") -> CallReady:
+        return msgspec.structs.replace(make_ask(call), endpoints=("a1",))
+
+    def test_without_a_daemon_no_endpoint_is_chosen_for_it(self, path, make_client):
+        write_pool_view(path, make_pool())
+        route = make_client(FAST).decide(self.ask())
+        assert route.endpoint is None and route.source == "none"
+        assert "the host chooses" in route.why
+
+    def test_where_it_went_is_told(self, daemon, make_client):
+        client = make_client()
+        client.decide(make_ask("c0"))  # connects, and learns the pool
+        client.sent(self.ask(), "a1")
+        until(lambda: daemon.of(CallSent))
+        assert daemon.of(CallSent)[0].endpoint == "a1"
+
+    def test_an_endpoint_that_the_pool_does_not_have_is_no_trouble(self, daemon, make_client):
+        client = make_client()
+        client.decide(make_ask("c0"))  # connects, and learns the pool
+        client.sent(self.ask(), "gone")
+        client.sent(self.ask(), "a1")
+        until(lambda: daemon.of(CallSent))
+        assert [fact.endpoint for fact in daemon.of(CallSent)] == ["a1"]
+
+    async def test_watchers_see_the_question_and_its_route(self, daemon, make_client):
+        client, seen = make_client(), []
+
+        class Watcher:
+            def told(self, fact):
+                seen.append(type(fact).__name__)
+
+            def asked(self, ask):
+                seen.append(f"asked {ask.call}")
+
+            def routed(self, ask, route):
+                seen.append(f"routed {ask.call} {route.endpoint.id}")
+
+            def headers(self, ask):
+                return {}
+
+        client.watchers.add(Watcher())
+        client.observe(RunStarted(run="r1", graph="g"))
+        client.decide(make_ask("c1"))
+        await client.adecide(make_ask("c2"))
+        assert seen == ["RunStarted", "asked c1", "routed c1 a1", "asked c2", "routed c2 a1"]

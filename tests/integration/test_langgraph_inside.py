@@ -17,10 +17,10 @@ from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, TimeoutPolicy
 
+from headway.calling.guard import complaints
 from headway.context import Scope, current_run, scope
 from headway.core.facts import GraphSeen, RunStarted
 from headway_langgraph import schedule
-from headway_langgraph.guard import complaints
 from tests.support.fake_client import FakeClient
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.scheduled import State, assert_clean, shape, two_endpoints, using

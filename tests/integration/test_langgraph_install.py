@@ -15,9 +15,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
+from headway.calling.guard import complaints
 from headway.core.facts import RunStarted
 from headway_langgraph import schedule
-from headway_langgraph.guard import complaints
 from headway_langgraph.handler import HeadwayHandler
 from headway_langgraph.tracker import Tracker
 from tests.support.fake_client import FakeClient

@@ -8,9 +8,9 @@ import openai
 import pytest
 from langgraph.graph import START, StateGraph
 
+from headway.calling.apply import is_secret, origin
 from headway.core.facts import CallEnded, NodeEnded
 from headway_langgraph import schedule
-from headway_langgraph.apply import is_secret, origin
 from tests.support.fake_client import FakeClient
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.scheduled import State, assert_clean, two_endpoints, using

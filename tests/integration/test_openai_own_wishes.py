@@ -11,9 +11,9 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI, OpenAI
 from langgraph.graph import START, StateGraph
 
+from headway.calling.guard import complaints
 from headway.core.facts import CallEnded
 from headway_langgraph import schedule
-from headway_langgraph.guard import complaints
 from tests.support.fake_client import FakeClient
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.scheduled import State, assert_clean, two_endpoints, using

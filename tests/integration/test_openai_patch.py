@@ -8,9 +8,9 @@ import openai._base_client as base_client
 import pytest
 from langgraph.graph import START, StateGraph
 
+from headway.calling.guard import complaints
 from headway.core.facts import CallEnded, CallReady
 from headway_langgraph import openai_patch, schedule
-from headway_langgraph.guard import complaints
 from tests.support.fake_client import FakeClient
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.scheduled import State, assert_clean, two_endpoints, using
@@ -234,13 +234,13 @@ def test_an_unknown_sdk_is_left_alone(client: FakeClient) -> None:
         "headway_langgraph.openai_patch._attempt_failed",
         "headway_langgraph.openai_patch.follow",
         "headway_langgraph.openai_patch.rewrite",
-        "headway_langgraph.calls.Call.next_attempt",
-        "headway_langgraph.calls.Call.sent",
-        "headway_langgraph.calls.Call.chunk",
-        "headway_langgraph.calls.Call.close",
-        "headway_langgraph.calls.Call.failed",
-        "headway_langgraph.calls.Calls.begin",
-        "headway_langgraph.calls.Calls.close_node",
+        "headway.calling.calls.Call.next_attempt",
+        "headway.calling.calls.Call.sent",
+        "headway.calling.calls.Call.chunk",
+        "headway.calling.calls.Call.close",
+        "headway.calling.calls.Call.failed",
+        "headway.calling.calls.Calls.begin",
+        "headway.calling.calls.Calls.close_node",
     ],
 )
 @pytest.mark.parametrize("is_async", [False, True])

@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 
 from headway.client import Route
+from headway.client.once import Once
 from headway.client.poolview import normal_url
-from headway.core.facts import CallReady
+from headway.client.watching import Watchers
+from headway.core.facts import CallReady, CallSent
 from headway.core.pool import EndpointSpec, Pool
+from headway.core.types import EndpointId
 from headway.wire.messages import Covered, Passed
 
 
@@ -36,23 +39,29 @@ class FakeClient:
         self.urgency = urgency
         self.source = source
         self.off = off
+        self.watchers = Watchers(Once())
         self._lock = threading.Lock()
 
     def is_off(self) -> bool:
         return self.off
 
     def observe(self, fact: msgspec.Struct) -> None:
+        self.watchers.told(fact)
         with self._lock:
             self.facts.append(fact)
 
     def decide(self, ask: CallReady) -> Route:
+        self.watchers.asked(ask)
         with self._lock:
             self.asks.append(ask)
             self.facts.append(ask)
         chosen = self.choose(ask) if self.pool is not None else None
         spec = None if chosen is None else self._spec(chosen)
         source: Any = self.source if spec is not None else "none"
-        return Route(endpoint=spec, urgency=self.urgency, source=source, why="the test said so")
+        why = "the test said so"
+        route = Route(endpoint=spec, urgency=self.urgency, source=source, why=why)
+        self.watchers.routed(ask, route)
+        return route
 
     async def adecide(self, ask: CallReady) -> Route:
         return self.decide(ask)
@@ -62,6 +71,15 @@ class FakeClient:
             if normal_url(spec.url) == normal_url(base_url):
                 return spec
         return None
+
+    def gateway_for(self, base_url: str) -> str:
+        for url, kind in (self.pool.gateways if self.pool else {}).items():
+            if normal_url(url) == normal_url(base_url):
+                return kind
+        return ""
+
+    def sent(self, ask: CallReady, endpoint: str) -> None:
+        self.observe(CallSent(ask=ask, endpoint=EndpointId(endpoint)))
 
     # What tests read
 

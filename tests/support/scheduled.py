@@ -10,10 +10,10 @@ import pytest
 import headway_langgraph.installation as install_module
 import headway_langgraph.openai_patch as patch_module
 import headway_langgraph.tracker as tracker_module
+from headway.calling.guard import complaints
 from headway.core.facts import NodeEnded, NodeStarted, RunEnded, RunStarted
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId
-from headway_langgraph.guard import complaints
 from headway_langgraph.installation import Installation
 from tests.support.fake_client import FakeClient
 

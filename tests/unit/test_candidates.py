@@ -72,3 +72,33 @@ def test_the_context_must_hold_prompt_and_answer() -> None:
     assert may(of, prompt_tokens=901, max_tokens=100) == ["b"]
     assert may(of, prompt_tokens=1001) == ["b"]
     assert why(of, prompt_tokens=1001)["a"] == "1001 tokens do not fit into 1000"
+
+
+def test_a_client_that_reaches_only_some_endpoints_gets_one_of_them() -> None:
+    assert may(THREE, endpoints=("s2", "l1")) == ["s2", "l1"]
+    assert why(THREE, endpoints=("s2",))["m1"] == "the client does not offer it"
+
+
+def test_a_pool_name_that_only_the_client_knows_means_what_it_offers() -> None:
+    assert may(THREE, pool_name="group", endpoints=("l1", "s1")) == ["s1", "l1"]
+    assert may(THREE, pool_name="group", endpoints=("gone",)) == []
+
+
+def test_an_endpoint_without_a_url_serves_only_who_names_it() -> None:
+    of = pool(msgspec.structs.replace(endpoint("paid", "large"), url=""), endpoint("s1", "small"))
+    assert may(of) == ["s1"]
+    assert why(of) == {"paid": "it has no URL: only LiteLLM reaches it"}
+    assert may(of, endpoints=("paid",)) == ["paid"]
+    assert of.fallback("agent") == of.endpoints[1]
+
+
+def test_a_drained_endpoint_gets_no_new_calls() -> None:
+    drained = msgspec.structs.replace(THREE.endpoints[0], drain=True)
+    of = msgspec.structs.replace(THREE, endpoints=(drained, *THREE.endpoints[1:]))
+    assert may(of) == ["s2", "m1", "l1"]
+    assert why(of)["s1"] == "being drained"
+    assert may(of, models=("s1",)) == []
+    assert may(of, endpoints=("s1", "m1")) == ["m1"]
+    fallback = of.fallback("agent")
+    assert fallback is not None
+    assert fallback.id == "s2"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from headway.core.endpoints import Endpoint, Load
+from headway.core.endpoints import ROOM_RAISED_AFTER, Endpoint, Load
 from headway.core.facts import EndpointSeen, PoolSet
 from headway.core.types import CallId, EndpointId
 from tests.support.telling import Teller, endpoint, granted, pool
@@ -176,3 +176,36 @@ def test_endpoints_stop_sharing_when_the_pool_says_so() -> None:
     assert granted(told.ready("c2")) == []
     apart = pool(*(endpoint(name, seats=1) for name in "ab"))
     assert granted(told.tell(PoolSet(pool=apart))) == [("c2", "b")]
+
+
+def test_a_full_queue_shows_the_room_and_a_whole_room_served_raises_it() -> None:
+    one = believed(seats=None)
+    for name in ("c1", "c2", "c3"):
+        load(one, name, 10.0)
+    one.remove((CallId("c3"), 1))
+    one.refused()  # the third of three was turned away
+    assert one.room == 2 and not one.has_room(0.0)
+    for _ in range(ROOM_RAISED_AFTER):
+        one.served_one(0.0)
+    assert one.room == 3 and one.has_room(0.0)
+
+
+def test_a_ceiling_gives_way_to_the_seats_when_it_reaches_them() -> None:
+    one = believed(seats=3)
+    load(one, "c1", 10.0)
+    load(one, "c2", 10.0)
+    one.refused()
+    assert one.room == 2
+    for _ in range(ROOM_RAISED_AFTER):
+        one.served_one(0.0)
+    assert one.room == 3 and one.ceiling is None
+
+
+def test_a_refusal_beside_running_calls_is_no_fault_and_alone_it_is() -> None:
+    told = Teller(pool(endpoint("a", seats=4), endpoint("b", seats=4)))
+    told.ready("c1", models=("a",))
+    told.ready("c2", models=("a",))
+    told.ended("c2", outcome="error", error="503")
+    assert told.endpoint("a").faults == 0 and told.endpoint("a").room == 1
+    told.ended("c1", outcome="error", error="503")
+    assert told.endpoint("a").faults == 1

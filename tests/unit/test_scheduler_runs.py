@@ -5,8 +5,9 @@ import pytest
 from headway.core.errors import HeadwayError
 from headway.core.facts import Feedback
 from headway.core.graph import Node, Run, Topology
+from headway.core.runs import IMPLIED_RUN_TTL_S
 from headway.core.types import ClientId, NodeId, RunId
-from tests.support.telling import BOB, Teller, endpoint, granted, pool
+from tests.support.telling import BOB, Teller, endpoint, granted, pool, timer
 
 
 def telling() -> Teller:
@@ -259,3 +260,44 @@ def test_explain_finds_runs_by_a_beginning_and_says_what_is_wrong() -> None:
     told.ended("c1")
     told.run_ended("abc-1")
     assert told.scheduler.explain("last")["calls"][0]["endpoint"] == "a"
+
+
+def test_a_run_that_only_its_calls_tell_of_ends_by_itself() -> None:
+    told = Teller(pool(endpoint("a", seats=4)))
+    commands = told.ready("c1", at=0.0)
+    assert timer(commands) is not None
+    told.ended("c1", at=10.0)
+    told.tick(IMPLIED_RUN_TTL_S)
+    assert told.scheduler.books.runs["r1"].state == "open"  # its last call ended at 10
+    told.tick(10.0 + IMPLIED_RUN_TTL_S)
+    run = told.scheduler.books.run(RunId("r1"))
+    assert run is not None and (run.state, run.outcome, run.ended_at) == ("ended", "ok", 10.0)
+    assert [node.ended_at for node in run.nodes.values()] == [10.0]
+
+
+def test_a_run_whose_calls_go_on_does_not() -> None:
+    told = Teller(pool(endpoint("a", seats=4)))
+    told.ready("c1", at=0.0)
+    told.tick(IMPLIED_RUN_TTL_S)
+    told.tick(2 * IMPLIED_RUN_TTL_S)
+    assert told.scheduler.books.runs["r1"].state == "open"
+    told.ready("c2", at=2 * IMPLIED_RUN_TTL_S + 1)  # and a run that is told of ends when told
+    told.run_started("r1")
+    for call in ("c1", "c2"):
+        told.ended(call)
+    told.tick(9 * IMPLIED_RUN_TTL_S)
+    assert told.scheduler.books.runs["r1"].state == "open"
+
+
+def test_many_implied_runs_share_one_look() -> None:
+    told = Teller(pool(endpoint("a", seats=400)))
+    for number in range(100):
+        told.ready(f"c{number}", run=f"r{number}", at=float(number) / 10)
+        told.ended(f"c{number}")
+    looks = sum(1 for _, _, why, _ in told.scheduler.books._wakes if why == "idle")
+    assert looks == 1
+    at = IMPLIED_RUN_TTL_S
+    while told.scheduler.books.runs and at < IMPLIED_RUN_TTL_S + 20:
+        told.tick(at)
+        at += 1.0
+    assert not told.scheduler.books.runs

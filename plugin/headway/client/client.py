@@ -8,11 +8,14 @@ without a decision (`headway.client.route` says where to).
 import logging
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 import msgspec
 
+from headway.client.alone import Alone
 from headway.client.clocks import Clocks
 from headway.client.courier import Courier, process_name
 from headway.client.held import Held, LoopHeld, ThreadHeld, ends
@@ -22,14 +25,15 @@ from headway.client.outbox import Weight
 from headway.client.paths import default_socket_path
 from headway.client.poolview import PoolView
 from headway.client.registry import Registry
-from headway.client.route import Route, by_fallback, by_spread, granted_spec
+from headway.client.route import OFF, SHADOW, Route, granted_route, granted_spec
 from headway.client.scheduling import TELLABLE, off_by_environment
 from headway.client.sound import sound
 from headway.client.told import FREQUENT, MAX_TOLD, NEVER, Told, frames, learn
+from headway.client.watching import Watchers
 from headway.core.errors import FrameError, UnknownEndpoint
 from headway.core.facts import CallEnded, CallReady, CallSent
 from headway.core.pool import EndpointSpec, Pool
-from headway.core.types import CallId, Seconds
+from headway.core.types import CallId, EndpointId, Seconds
 from headway.wire import messages
 from headway.wire.messages import (
     PROTOCOL_VERSION,
@@ -44,8 +48,7 @@ from headway.wire.messages import (
 
 log = logging.getLogger("headway")
 
-_OFF = Route(endpoint=None, source="off", why="headway is off")
-_SHADOW = Route(endpoint=None, source="shadow", why="shadow mode: decided, not applied")
+T = TypeVar("T")
 
 
 class Client:
@@ -54,18 +57,19 @@ class Client:
     def __init__(self, socket_path: Path | None = None, *, clocks: Clocks | None = None) -> None:
         self._path = socket_path or default_socket_path()
         self._clocks = clocks or Clocks()
+        self._once = Once()
+        self.watchers = Watchers(self._once)
         self._start()
         living.add(self)
 
     def _start(self) -> None:
-        self._once = Once()
         self._random = random.Random()
         self._registry = Registry()
         self._view = PoolView(self._path, retry_s=self._clocks.retry_s, once=self._once)
         self._held: dict[tuple[CallId, int], Held] = {}
         self._told = Told()
-        # Processes that fall open together must not all begin with the same endpoint.
-        self._turn = self._random.randrange(1 << 16)
+        turn = self._random.randrange(1 << 16)
+        self._alone = Alone(self._path, registry=self._registry, once=self._once, turn=turn)
         self._courier = Courier(self._path, clocks=self._clocks, owner=self, once=self._once)
 
     # --- what integrations call ---
@@ -73,20 +77,17 @@ class Client:
     @property
     def pool(self) -> Pool | None:
         """The last pool view: from the connection, else from the file beside the socket."""
-        try:
-            with self._courier.lock:
-                return self._view.latest(monotonic())
-        except Exception:  # noqa: BLE001 -- the host's boundary
-            self._once.failure("pool")
-            return None
+        return self._looked("pool", lambda now: self._view.latest(now), None)
 
     def is_off(self) -> bool:
-        """Whether calls pass untouched: ``HEADWAY_OFF`` is set, or the pool's mode is off."""
+        """Whether calls pass untouched: ``HEADWAYOFF`` is set, or the pool's mode is off."""
         return off_by_environment() or ((pool := self.pool) is not None and pool.mode == "off")
 
     def observe(self, fact: msgspec.Struct) -> None:
         """Tell any fact, or a `Passed` or `Covered`. Never blocks, never raises."""
         kind = type(fact)
+        if self.watchers:
+            self.watchers.told(fact)
         try:
             if kind in FREQUENT:
                 now = monotonic()
@@ -124,13 +125,15 @@ class Client:
         held: ThreadHeld | None = None
         try:
             if off_by_environment():
-                return _OFF
+                return OFF
             held = ThreadHeld(ask)
+            self.watchers.asked(ask)
             self._begin(held)
             while held.route is None:
                 held.wait()
                 if held.route is None:
                     self._at_deadline(held)
+            self.watchers.routed(ask, held.route)
             return held.route
         except Exception:  # noqa: BLE001 -- the host's boundary
             return self._last_resort(held, "decide")
@@ -143,10 +146,13 @@ class Client:
         held: LoopHeld | None = None
         try:
             if off_by_environment():
-                return _OFF
+                return OFF
             waiting = held = LoopHeld(ask)
+            self.watchers.asked(ask)
             self._begin(held)
-            return held.route or await held.wait(lambda: self._at_deadline_quietly(waiting))
+            route = held.route or await held.wait(lambda: self._at_deadline_quietly(waiting))
+            self.watchers.routed(ask, route)
+            return route
         except Exception:  # noqa: BLE001 -- the host's boundary
             return self._last_resort(held, "adecide")
         except BaseException:
@@ -155,12 +161,22 @@ class Client:
 
     def endpoint_for(self, base_url: str) -> EndpointSpec | None:
         """The pool's endpoint with this base URL (slash, case of host, default port aside)."""
-        try:
-            with self._courier.lock:
-                return self._view.at_url(base_url, monotonic())
-        except Exception:  # noqa: BLE001 -- the host's boundary
-            self._once.failure("endpoint_for")
-            return None
+        return self._looked("endpoint_for", lambda now: self._view.at_url(base_url, now), None)
+
+    def gateway_for(self, base_url: str) -> str:
+        """``litellm`` or ``headway`` if the pool names this URL as a gateway of that kind."""
+        return self._looked("gateway_for", lambda now: self._view.gateway_at(base_url, now), "")
+
+    def sent(self, ask: CallReady, endpoint: EndpointId) -> None:
+        """The host chose an endpoint by itself, after a route without one, and sends now."""
+        if not off_by_environment():
+            self._looked("sent", lambda now: self._sent_by_host(ask, endpoint, now), None)
+
+    def _sent_by_host(self, ask: CallReady, endpoint: EndpointId, now: Seconds) -> None:
+        pool = self._view.latest(now)
+        for spec in pool.endpoints if pool is not None and pool.mode == "on" else ():
+            if spec.id == endpoint:
+                self._sent_alone(sound(ask), spec, now)
 
     def close(self) -> None:
         """Send what waits and end the connection; held calls fall open. Idempotent."""
@@ -171,6 +187,14 @@ class Client:
                     self._fall_open(held, "the client was closed", monotonic())
         except Exception:  # noqa: BLE001 -- the host's boundary
             self._once.failure("close")
+
+    def _looked(self, where: str, look: Callable[[Seconds], T], otherwise: T) -> T:
+        try:
+            with self._courier.lock:
+                return look(monotonic())
+        except Exception:  # noqa: BLE001 -- the host's boundary
+            self._once.failure(where)
+            return otherwise
 
     def _attend(self, now: Seconds) -> None:
         """Have what waits taken in: by the courier's thread on its tick, else here."""
@@ -191,7 +215,7 @@ class Client:
             reached = courier.can_ask(now)
             pool = self._view.latest(now)
             if pool is not None and pool.mode == "off":
-                held.route = _OFF
+                held.route = OFF
                 return
             if not reached:
                 self._fall_open(held, "no daemon to ask", now)
@@ -208,7 +232,7 @@ class Client:
                 return
             held.asked = True
             if pool is not None and pool.mode == "shadow":
-                held.route = _SHADOW
+                held.route = SHADOW
             else:
                 held.deadline = now + self._clocks.ack_idle_s
                 self._held[held.key] = held
@@ -224,16 +248,11 @@ class Client:
             now = monotonic()
             if held.route is not None or now < held.deadline:
                 return
-            if held.lost:
-                self._fall_open(held, "the connection to the daemon is lost", now)
-            elif held.acked:
-                self._fall_open(held, "the daemon held the call beyond its limit", now)
-            elif not held.extended and courier.last_frame_at >= held.asked_at:
-                held.extended = True
-                held.deadline = held.asked_at + self._clocks.ack_busy_s
-            else:
+            if held.extends(heard_at=courier.last_frame_at, until_s=self._clocks.ack_busy_s):
+                return
+            if not held.lost and not held.acked:
                 courier.missed()
-                self._fall_open(held, "the daemon did not acknowledge the call", now)
+            self._fall_open(held, held.why_given_up(), now)
 
     def _at_deadline_quietly(self, held: Held) -> None:
         try:
@@ -243,27 +262,12 @@ class Client:
 
     def _fall_open(self, held: Held, why: str, now: Seconds) -> None:
         """Route without the daemon, and tell it (on this connection or the next)."""
-        route = self._route_alone(held.ask, why, now, held_s=now - held.asked_at)
+        pool, was_there = self._view.latest(now), self._courier.seen or self._courier.connected
+        held_s = now - held.asked_at
+        route = self._alone.route(held.ask, pool, was_there=was_there, why=why, held_s=held_s)
         if route.endpoint is not None:
             self._sent_alone(held.ask, route.endpoint, now)
         self._settle(held, route)
-
-    def _route_alone(self, ask: CallReady, why: str, now: Seconds, *, held_s: Seconds) -> Route:
-        pool = self._view.latest(now)
-        if pool is None:
-            self._once.warn(
-                "no daemon",
-                f"no headway daemon answers on {self._path}: calls go out unchanged. "
-                "Start one with `headway up`.",
-            )
-            return Route(endpoint=None, source="none", why=why, held_s=held_s)
-        if pool.mode == "shadow":
-            return _SHADOW
-        if not self._courier.seen and not self._courier.connected:
-            return by_fallback(pool, ask, why=why, held_s=held_s)
-        self._turn = turn = self._turn + 1
-        open_calls = self._registry.open_calls
-        return by_spread(pool, ask, open_calls=open_calls, turn=turn, why=why, held_s=held_s)
 
     def _sent_alone(self, ask: CallReady, spec: EndpointSpec, now: Seconds) -> None:
         self._registry.sent(ask, spec, now)
@@ -367,31 +371,23 @@ class Client:
         self._courier.acknowledged()
         pool = self._view.latest(now)
         if not granted.apply:
-            self._settle(held, msgspec.structs.replace(_SHADOW, why=granted.why or _SHADOW.why))
+            self._settle(held, msgspec.structs.replace(SHADOW, why=granted.why or SHADOW.why))
             return
         try:
             spec = granted_spec(pool, held.ask, granted.endpoint)
         except UnknownEndpoint as error:
             self._fall_open(held, str(error), now)
             return
-        if spec is not None and granted.endpoint:
-            self._registry.sent(held.ask, spec, now)
-        elif spec is not None:
-            self._sent_alone(held.ask, spec, now)
-        route = Route(
-            endpoint=spec,
-            urgency=granted.urgency,
-            source="none" if spec is None else "daemon" if granted.endpoint else "fallback",
-            why=granted.why,
-            held_s=granted.held_s,
-        )
-        self._settle(held, route)
+        if spec is not None:
+            sent = self._registry.sent if granted.endpoint else self._sent_alone
+            sent(held.ask, spec, now)
+        self._settle(held, granted_route(granted, spec))
 
     def _pool_told(self, pool: Pool, now: Seconds) -> None:
         self._view.told(pool)
         if pool.mode != "on":
             for held in list(self._held.values()):
-                self._settle(held, _OFF if pool.mode == "off" else _SHADOW)
+                self._settle(held, OFF if pool.mode == "off" else SHADOW)
 
     def reset_after_fork(self) -> None:
         """In a forked child: begin anew, without the parent's socket, thread, locks or runs."""

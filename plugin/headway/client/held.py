@@ -46,6 +46,24 @@ class Held:
         limit = max(0.0, min(self.ask.hold_limit_s, LONGEST_S))
         return self.asked_at + limit + min(grace_s, max(limit, LEAST_GRACE_S))
 
+    def extends(self, *, heard_at: Seconds, until_s: Seconds) -> bool:
+        """Whether a daemon that was heard since the question, but did not acknowledge it, gets
+        the longer clock instead; once.
+        """
+        if self.lost or self.acked or self.extended or heard_at < self.asked_at:
+            return False
+        self.extended = True
+        self.deadline = self.asked_at + until_s
+        return True
+
+    def why_given_up(self) -> str:
+        """Why the deadline that has passed ends the wait."""
+        if self.lost:
+            return "the connection to the daemon is lost"
+        if self.acked:
+            return "the daemon held the call beyond its limit"
+        return "the daemon did not acknowledge the call"
+
     def resolve(self, route: Route) -> None:
         """End the wait, from any thread."""
         self.route = route

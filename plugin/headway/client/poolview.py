@@ -30,6 +30,11 @@ def normal_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
 
+def gateway_url(url: str) -> str:
+    """The normal form of a gateway's URL: a proxy serves the same with and without ``/v1``."""
+    return normal_url(url).removesuffix("/v1")
+
+
 class PoolView:
     """Holds the pool. The file is looked at only until a daemon has told its view."""
 
@@ -41,6 +46,7 @@ class PoolView:
         self._looked_at = float("-inf")
         self._pool: Pool | None = None
         self._by_url: dict[str, EndpointSpec] = {}
+        self._gateways: dict[str, str] = {}
 
     def told(self, pool: Pool) -> None:
         """The daemon told its pool."""
@@ -60,6 +66,12 @@ class PoolView:
             return None
         return self._by_url.get(normal_url(base_url))
 
+    def gateway_at(self, base_url: str, now: Seconds) -> str:
+        """What kind of gateway this base URL is (``litellm``, ``headway``); empty if it is none."""
+        if self.latest(now) is None:
+            return ""
+        return self._gateways.get(gateway_url(base_url), "")
+
     def _look(self) -> None:
         try:
             pool = read_pool_view(self._path)
@@ -76,5 +88,8 @@ class PoolView:
             return
         by_url: dict[str, EndpointSpec] = {}
         for spec in pool.endpoints if pool else ():
-            by_url.setdefault(normal_url(spec.url), spec)
+            if spec.url:
+                by_url.setdefault(normal_url(spec.url), spec)
+        gateways = pool.gateways if pool else {}
+        self._gateways = {gateway_url(url): kind for url, kind in gateways.items()}
         self._pool, self._by_url = pool, by_url

@@ -14,6 +14,7 @@ from headway.core.errors import UnknownEndpoint
 from headway.core.facts import CallReady
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId, Seconds
+from headway.wire.messages import Granted
 
 Source = Literal["daemon", "fallback", "spread", "shadow", "off", "none"]
 
@@ -23,7 +24,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     `endpoint` None: send the request exactly as the user made it. `source` tells who
     decided: the daemon, or the client by the pool name's fallback or by spreading over
-    the allowed endpoints; ``shadow``, ``off`` and ``none`` apply nothing.
+    the allowed endpoints; ``shadow``, ``off`` and ``none`` apply nothing. `output_tokens` is
+    the predicted length of the answer (0: not known).
     """
 
     endpoint: EndpointSpec | None
@@ -31,6 +33,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     source: Source = "none"
     why: str = ""
     held_s: Seconds = 0.0
+    output_tokens: float = 0.0
+
+    @property
+    def applies(self) -> bool:
+        """Whether the request changes."""
+        return self.endpoint is not None and self.source not in ("shadow", "off", "none")
+
+
+OFF = Route(endpoint=None, source="off", why="headway is off")
+SHADOW = Route(endpoint=None, source="shadow", why="shadow mode: decided, not applied")
 
 
 def allowed(pool: Pool, ask: CallReady) -> tuple[EndpointSpec, ...]:
@@ -79,31 +91,53 @@ def spread(
     return min(able[start:] + able[:start], key=load)
 
 
-def by_fallback(pool: Pool, ask: CallReady, *, why: str, held_s: Seconds) -> Route:
-    """The route of a call for which there was never a daemon."""
-    why = f"{why}; the fallback of {ask.pool_name!r}"
-    return _chosen_alone(fallback(pool, ask), "fallback", why, held_s)
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """What spreading needs to know of this process (see `spread`)."""
+
+    open_calls: Mapping[str, int]
+    turn: int
 
 
-def by_spread(
-    pool: Pool,
-    ask: CallReady,
-    *,
-    open_calls: Mapping[str, int],
-    turn: int,
-    why: str,
-    held_s: Seconds,
+def route_alone(
+    pool: Pool | None, ask: CallReady, spreading: Spread | None, *, why: str, held_s: Seconds
 ) -> Route:
-    """The route of a call that fell open; see `spread`."""
-    spec = spread(pool, ask, open_calls=open_calls, turn=turn)
+    """The route of a call that no daemon decides: spread over the pool if there was one before,
+    else (no `spreading`) the fallback. Who can reach only some endpoints chooses by himself.
+    """
+    if pool is None:
+        return Route(endpoint=None, source="none", why=why, held_s=held_s)
+    if pool.mode == "shadow":
+        return SHADOW
+    if ask.endpoints:
+        return Route(endpoint=None, source="none", why=f"{why}; the host chooses", held_s=held_s)
+    if spreading is None:
+        why = f"{why}; the fallback of {ask.pool_name!r}"
+        return _chosen_alone(fallback(pool, ask), "fallback", why, held_s)
+    spec = spread(pool, ask, open_calls=spreading.open_calls, turn=spreading.turn)
     return _chosen_alone(spec, "spread", why, held_s)
 
 
 def granted_spec(pool: Pool | None, ask: CallReady, endpoint: EndpointId) -> EndpointSpec | None:
-    """The granted endpoint, or (granted none) the fallback. Raises `UnknownEndpoint`."""
+    """The granted endpoint, or (granted none) the fallback, which a client with endpoints of
+    its own chooses itself. Raises `UnknownEndpoint`.
+    """
     if pool is None:
         raise UnknownEndpoint(endpoint, ())
-    return pool.endpoint(endpoint) if endpoint else fallback(pool, ask)
+    if endpoint:
+        return pool.endpoint(endpoint)
+    return None if ask.endpoints else fallback(pool, ask)
+
+
+def granted_route(granted: Granted, spec: EndpointSpec | None) -> Route:
+    """The route of a grant, whose endpoint (or the fallback in its place) is `spec`."""
+    return Route(
+        endpoint=spec,
+        urgency=granted.urgency,
+        source="none" if spec is None else "daemon" if granted.endpoint else "fallback",
+        why=granted.why,
+        held_s=granted.held_s,
+        output_tokens=granted.output_tokens,
+    )
 
 
 def _chosen_alone(

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from headway.client.route import Route
+from headway.client.watching import Watchers
 from headway.core.facts import (
     CallEnded,
     CallReady,
@@ -19,6 +20,7 @@ from headway.core.facts import (
     RunStarted,
 )
 from headway.core.pool import EndpointSpec, Pool
+from headway.core.types import EndpointId
 from headway.wire.messages import Covered, Passed
 
 TELLABLE = frozenset(
@@ -37,6 +39,10 @@ class Scheduling(Protocol):
     def pool(self) -> Pool | None:
         """The last pool view, if there is one."""
 
+    @property
+    def watchers(self) -> Watchers:
+        """Who in this process sees what happens; for what the daemon need not know too (tools)."""
+
     def is_off(self) -> bool:
         """Whether calls pass untouched."""
 
@@ -51,6 +57,12 @@ class Scheduling(Protocol):
 
     def endpoint_for(self, base_url: str) -> EndpointSpec | None:
         """The pool's endpoint with this base URL."""
+
+    def gateway_for(self, base_url: str) -> str:
+        """The kind of gateway that the pool says this base URL is; empty if it is none."""
+
+    def sent(self, ask: CallReady, endpoint: EndpointId) -> None:
+        """The host sends an attempt to an endpoint that it chose by itself."""
 
     def close(self) -> None:
         """End the connection."""

@@ -4,7 +4,7 @@ State and small bookkeeping only; what facts mean is said in scheduler.py.
 """
 
 import heapq
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from headway.core.calls import Call, CallKey, CallState
@@ -14,13 +14,14 @@ from headway.core.types import ClientId, RunId, Seconds
 ENDED_RUNS_KEPT = 512
 INTERRUPTED_RUNS_KEPT = 10_000
 CLOSED_CALLS_KEPT = 20_000
+RECENT_CALLS_KEPT = 256
 ALIASES_KEPT = 16
 TOPOLOGIES_KEPT = 2_000
 
 
 @dataclass(slots=True)
 class Books:
-    """What is going on. Dictionaries keep the order of arrival."""
+    """What is going on. Dictionaries keep the order of arrival; `recent` are closed calls."""
 
     runs: dict[RunId, Run] = field(default_factory=dict)
     ended: OrderedDict[RunId, Run] = field(default_factory=OrderedDict)
@@ -28,6 +29,7 @@ class Books:
     aliases: dict[RunId, RunId] = field(default_factory=dict)
     calls: dict[CallKey, Call] = field(default_factory=dict)
     waiting: dict[CallKey, Call] = field(default_factory=dict)
+    recent: deque[Call] = field(default_factory=lambda: deque(maxlen=RECENT_CALLS_KEPT))
     topologies: dict[str, Topology] = field(default_factory=dict)
     lost_clients: dict[ClientId, Seconds] = field(default_factory=dict)
     _closed: OrderedDict[CallKey, None] = field(default_factory=OrderedDict)
@@ -94,6 +96,7 @@ class Books:
         """A call is over: take it off the open books, remember that it was there."""
         self.calls.pop(call.key, None)
         self.waiting.pop(call.key, None)
+        self.recent.append(call)
         self.remember_closed(call.key)
 
     def remember_closed(self, key: CallKey) -> None:

@@ -13,7 +13,7 @@ def allowed_models(pool: Pool, ask: CallReady) -> tuple[tuple[str, ...], dict[st
     declared = pool.name(ask.pool_name)
     excluded: dict[str, str] = {}
     allowed = []
-    for model in declared.models:
+    for model in _listed(pool, ask):
         if ask.models and not _named(pool, model, ask.models):
             excluded[model] = f"the run or node asks for {', '.join(ask.models)}"
             continue
@@ -28,6 +28,23 @@ def allowed_models(pool: Pool, ask: CallReady) -> tuple[tuple[str, ...], dict[st
                 excluded[model] = f"inside a tool loop of {ask.loop_model}"
         allowed = [ask.loop_model]
     return tuple(allowed), excluded
+
+
+def _listed(pool: Pool, ask: CallReady) -> tuple[str, ...]:
+    """The models of the pool name; of one that only the client knows, those it can reach."""
+    if ask.endpoints and not pool.declares(ask.pool_name):
+        specs = (spec for spec in pool.endpoints if spec.id in ask.endpoints)
+        return tuple(dict.fromkeys(spec.model for spec in specs))
+    return pool.name(ask.pool_name).models
+
+
+def _unreachable(spec: EndpointSpec, ask: CallReady) -> str:
+    """Why `spec` takes no new calls of the client of `ask`; empty if it does."""
+    if spec.drain:
+        return "being drained"
+    if ask.endpoints:
+        return "" if spec.id in ask.endpoints else "the client does not offer it"
+    return "" if spec.url else "it has no URL: only LiteLLM reaches it"
 
 
 def _named(pool: Pool, model: str, names: tuple[str, ...]) -> bool:
@@ -46,7 +63,9 @@ def candidates(
     need_tokens = prompt_tokens + (ask.max_tokens or 0)
     for model in models:
         for spec in pool.serving(model):
-            if pinned and model not in ask.models and spec.id not in pinned:
+            if why := _unreachable(spec, ask):
+                excluded[spec.id] = why
+            elif pinned and model not in ask.models and spec.id not in pinned:
                 excluded[spec.id] = f"the run or node asks for {', '.join(ask.models)}"
             elif spec.context_tokens is not None and need_tokens > spec.context_tokens:
                 excluded[spec.id] = f"{need_tokens} tokens do not fit into {spec.context_tokens}"

@@ -32,7 +32,8 @@ class Grant(Command, frozen=True, kw_only=True, tag="grant"):
     """Release a waiting call: bind it to `endpoint` with `urgency` (higher is served first).
 
     An empty `endpoint` says that no candidate can serve the call: the client
-    uses the pool name's fallback. `why` is one line for people.
+    uses the pool name's fallback. `why` is one line for people. `output_tokens`
+    is the predicted length of the answer (median).
     """
 
     client: ClientId
@@ -45,6 +46,7 @@ class Grant(Command, frozen=True, kw_only=True, tag="grant"):
     held_s: Seconds
     why: str
     scores: tuple[Score, ...] = ()
+    output_tokens: float = 0.0
 
 
 class SetTimer(Command, frozen=True, kw_only=True, tag="set_timer"):

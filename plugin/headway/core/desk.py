@@ -29,6 +29,10 @@ ENDPOINT_ERRORS = ("connect", "timeout", "5", "429", "drop")
 """Beginnings of the kinds of error that lie with the endpoint, not with the request."""
 
 
+REFUSALS = ("429", "503")
+"""Errors of an endpoint that has no room left, if it serves others meanwhile."""
+
+
 class CallDesk:
     """Applies facts about calls to the books and to the endpoints' loads."""
 
@@ -91,7 +95,7 @@ class CallDesk:
         need_tokens = call.prompt_tokens + (ask.max_tokens or 0)
         fits = self._least_context is None or need_tokens <= self._least_context
         # where every endpoint is large enough, like questions have like candidates
-        alike = (ask.pool_name, ask.needs, ask.models, ask.loop_model)
+        alike = (ask.pool_name, ask.needs, ask.models, ask.loop_model, ask.endpoints)
         found = self._filtered.get(alike) if fits else None
         if found is None:
             chosen, excluded = candidates(pool, ask, call.prompt_tokens)
@@ -118,6 +122,7 @@ class CallDesk:
             held_s=held_s,
             why=release.why,
             scores=release.scores,
+            output_tokens=call.output.p50 if call.output is not None else 0.0,
         )
         return call.grant
 
@@ -194,6 +199,8 @@ class CallDesk:
             return
         if outcome == "ok":
             self._learn(run, call, endpoint, load, at)
+        elif outcome == "error" and call.ended.error in REFUSALS and endpoint.sequences:
+            endpoint.refused()
         elif outcome == "error" and call.ended.error.startswith(ENDPOINT_ERRORS):
             endpoint.fault(at, call.ended.error)
             if not endpoint.up(at):

@@ -20,6 +20,7 @@ SPEED_RANGE = (0.05, 20.0)
 FAULTS_BEFORE_DOWN = 2
 LOOKS_OF_A_LIMIT = 3
 KV_FULL = 0.9
+ROOM_RAISED_AFTER = 20
 DOWN_FIRST_S = 1.0
 DOWN_LONGEST_S = 30.0
 WORN_OUT_SHARE = 0.1
@@ -56,7 +57,8 @@ class Endpoint:
     """Belief about one endpoint. Changed only by the scheduler.
 
     `loads` are its own calls; `shared` those of all endpoints on its server, which take its
-    seats, its KV and its steps alike (the same dictionary for all of them).
+    seats, its KV and its steps alike (the same dictionary for all of them). `ceiling` is how
+    many calls it held when it last turned one away for want of room.
     """
 
     spec: EndpointSpec
@@ -65,6 +67,7 @@ class Endpoint:
     shared: dict[CallKey, Load] = field(default_factory=dict)
     mates: "list[Endpoint]" = field(default_factory=list, repr=False)
     seats: int | None = None
+    ceiling: int | None = None
     kv_tokens: int | None = None
     reachable: bool = True
     trouble: str = ""
@@ -76,6 +79,7 @@ class Endpoint:
     speed_samples: int = 0
     served: int = 0
     last_seen: EndpointSeen | None = None
+    _served_below: int = 0
     _full_looks: int = 0
     _full_at: int = 0
     _load_at: Seconds = -1.0
@@ -128,6 +132,13 @@ class Endpoint:
             mate._kv_reserved = None
 
     @property
+    def room(self) -> int | None:
+        """How many calls the server takes at once, as far as we know."""
+        if self.ceiling is None:
+            return self.seats
+        return self.ceiling if self.seats is None else min(self.seats, self.ceiling)
+
+    @property
     def sequences(self) -> int:
         """Calls on the endpoint's server: ours, and those of others that a scrape showed."""
         return len(self.shared) + self.foreign
@@ -173,7 +184,8 @@ class Endpoint:
         """
         if not self.shared:
             return True
-        if self.seats is not None and self.sequences >= self.seats:
+        room = self.room
+        if room is not None and self.sequences >= room:
             return False
         return self.kv_tokens is None or self.kv_reserved() + kv_need <= self.kv_tokens
 
@@ -210,7 +222,8 @@ class Endpoint:
 
     def wait_s(self, at: Seconds, ahead: float = 0.0, kv_need: float = 0.0) -> Seconds:
         """Seconds until a call with `ahead` others before it has room; 0 if it has."""
-        free = (self.seats - self.sequences) if self.seats is not None else 1
+        room = self.room
+        free = (room - self.sequences) if room is not None else 1
         if free > ahead:
             if self.has_room(kv_need):
                 return 0.0
@@ -225,7 +238,7 @@ class Endpoint:
         """Chimera's L_m: predicted tokens in flight over the batch, plus its own, times a step."""
         total, _, context = self.remaining(at)
         step = self._step_s(self.sequences, context)
-        batch = self.seats or max(self.sequences, 1)
+        batch = self.room or max(self.sequences, 1)
         return step * (total / batch + output_tokens)
 
     # -- learning ------------------------------------------------------------------------
@@ -260,9 +273,26 @@ class Endpoint:
             rest = DOWN_FIRST_S * 2 ** min(self.faults - FAULTS_BEFORE_DOWN, 10)
             self.down_until = at + min(rest, DOWN_LONGEST_S)
 
+    def refused(self) -> None:
+        """It turned a call away though it serves others: for now, what it holds is its room.
+
+        A queue that is full answers 503 or 429, which gateways count as failures; so we stay
+        below it, and try one more only after a whole room of calls was served.
+        """
+        self.ceiling = max(self.sequences, 1)
+        self._served_below = 0
+        self._changed()
+
     def served_one(self, released_at: Seconds) -> None:
         """A call was answered. If it was sent after the last fault, the trouble is over."""
         self.served += 1
+        if self.ceiling is not None:
+            self._served_below += 1
+            if self._served_below >= max(self.ceiling, ROOM_RAISED_AFTER):
+                self._served_below = 0
+                self.ceiling += 1
+                if self.seats is not None and self.ceiling >= self.seats:
+                    self.ceiling = None
         if released_at >= self.fault_at:
             self.faults = 0
             self.down_until = 0.0

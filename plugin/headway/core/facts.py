@@ -96,7 +96,9 @@ class CallReady(Fact, frozen=True, kw_only=True, tag="call_ready"):
     `prompt_chars` is the size of the messages in characters, `needs` the
     capabilities that the request uses, `models` the narrowing by run and node
     (empty: none), `loop_model` the model whose tool calls or thinking the
-    messages hold (empty: none). The daemon grants before `hold_limit_s`.
+    messages hold (empty: none). `endpoints` are all that the client can reach (empty: the
+    whole pool); it chooses among them by itself where there is no decision. The daemon
+    grants before `hold_limit_s`.
     """
 
     call: CallId
@@ -120,6 +122,7 @@ class CallReady(Fact, frozen=True, kw_only=True, tag="call_ready"):
     models: tuple[str, ...] = ()
     loop_model: str = ""
     hold_limit_s: Seconds = 300.0
+    endpoints: tuple[EndpointId, ...] = ()
 
 
 class CallSent(Fact, frozen=True, kw_only=True, tag="call_sent"):

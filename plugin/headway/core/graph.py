@@ -115,7 +115,8 @@ class Run:
     """One invocation of a graph. Age stops while it waits for a person.
 
     Programs count visits from 1 again after each of the run's `resumes`; `visit_told` maps what
-    they told, (name, resumes, visit), to the visit counted over the whole run.
+    they told, (name, resumes, visit), to the visit counted over the whole run. A run that only
+    its calls tell of is `implied`: nobody will say that it ended.
     """
 
     id: RunId
@@ -148,6 +149,7 @@ class Run:
     children: list["Run"] = field(default_factory=list)
     parent: "Run | None" = None
     last_endpoint: str = ""
+    implied: bool = False
     attained_s: Seconds = 0.0
     step_s: dict[int, Seconds] = field(default_factory=dict)
 

@@ -36,7 +36,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One (base URL, model). `url` is what a client would give as its base URL (with ``/v1``).
 
-    `server` groups endpoints that share capacity (empty: the endpoint's own id).
+    `server` groups endpoints that share capacity (empty: the endpoint's own id). Without a
+    `url` only a client that names the endpoint (LiteLLM, of its deployments) can reach it.
+    An endpoint with `drain` gets no new calls.
     """
 
     id: EndpointId
@@ -51,6 +53,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     tpm: int | None = None
     price: float | None = None
     rtt_s: Seconds = 0.0
+    drain: bool = False
 
 
 class PoolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +98,10 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return spec
         raise UnknownEndpoint(endpoint_id, tuple(spec.id for spec in self.endpoints))
 
+    def declares(self, pool_name: str) -> bool:
+        """Whether the user listed this pool name."""
+        return any(declared.name == pool_name for declared in self.names)
+
     def name(self, pool_name: str) -> PoolName:
         """The pool name as declared; a name that is not listed means only the model itself."""
         for declared in self.names:
@@ -114,9 +121,11 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Where calls for `pool_name` go without a decision; None if nothing serves it."""
         declared = self.name(pool_name)
         for spec in self.endpoints:
-            if declared.fallback and declared.fallback in (spec.id, spec.model):
+            usable = spec.url and not spec.drain
+            if usable and declared.fallback and declared.fallback in (spec.id, spec.model):
                 return spec
         for model in declared.models:
             for spec in self.serving(model):
-                return spec
+                if spec.url and not spec.drain:
+                    return spec
         return None

@@ -40,6 +40,8 @@ def told_anew(
         nodes = tuple(sorted(topology.nodes))
         events.append(Event(at=at, fact=GraphSeen(graph=graph, nodes=nodes, edges=edges)))
     for run in books.runs.values():
+        if run.implied:  # its calls tell of it
+            continue
         events += [Event(at=at, fact=fact, client=run.client) for fact in _run_anew(run, at)]
     events += [Event(at=at, fact=ClientLost(), client=client) for client in books.lost_clients]
     for call in books.calls.values():

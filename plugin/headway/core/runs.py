@@ -12,6 +12,8 @@ from headway.core.types import ClientId, NodeId, Outcome, RunId, Seconds
 EXPLORING_SHARE = 0.05
 """Runs that ignore what was learned about repeats, so that it can be unlearned."""
 EARLY_CHILDREN_KEPT = 1000
+IMPLIED_RUN_TTL_S = 300.0
+"""An implied run is over when it has made no call for so long: tools of agents take minutes."""
 
 
 class RunKeeper:
@@ -22,6 +24,7 @@ class RunKeeper:
         self._teacher = teacher
         self._rng = rng
         self._early_children: dict[RunId, list[RunStarted]] = {}
+        self._sweeping = False
 
     def graph_seen(self, fact: GraphSeen) -> None:
         """Take over a declared topology."""
@@ -48,6 +51,7 @@ class RunKeeper:
         elif run.state == "ended":
             return
         run.client = client
+        run.implied = False
         self._describe(run, fact)
         for early in self._early_children.pop(run.id, ()):
             child = self._books.runs.get(early.run)
@@ -105,6 +109,10 @@ class RunKeeper:
             )
             self.run_started(fact, client, at)
             run = self._books.runs[ask.run]
+            run.implied = True
+            if not self._sweeping:
+                self._sweeping = True
+                self._books.wake(at + IMPLIED_RUN_TTL_S, "idle")
         elif run.state == "ended":
             # its end overtook this call on another connection: the run is open after all
             self._books.reopen(run)
@@ -205,6 +213,25 @@ class RunKeeper:
                 self._books.wake(at + grace_s, "forget")
             else:
                 del self._books.lost_clients[client]
+
+    def end_idle(self, at: Seconds) -> None:
+        """End the implied runs that have made no call for their time to live."""
+        look_at: Seconds | None = None
+        for run in [run for run in self._books.runs.values() if run.implied]:
+            closed = [call.closed_at for call in run.calls]
+            last_at = max((end for end in closed if end is not None), default=run.started_at)
+            over_at = (at if None in closed else last_at) + IMPLIED_RUN_TTL_S
+            if at < over_at:
+                look_at = over_at if look_at is None else min(look_at, over_at)
+                continue
+            for call in run.calls:
+                if call.closed_at is not None and (node := run.nodes.get(call.ask.node)):
+                    node.ended_at = max(node.ended_at or 0.0, call.closed_at)
+                    node.outcome = "ok"
+            self.end(run, "ok", last_at)
+        self._sweeping = look_at is not None
+        if look_at is not None:
+            self._books.wake(look_at, "idle")
 
     def account(self, run: Run, call: Call, alone_s: Seconds, at: Seconds) -> None:
         """Add a closed call's time and tokens to its node, and to the nodes around its graph."""

@@ -36,6 +36,7 @@ from headway.core.facts import (
     TimerFired,
 )
 from headway.core.learning import Teacher
+from headway.core.overview import overview
 from headway.core.pool import Pool
 from headway.core.protocols import Foresight, Policy, Release, Wait
 from headway.core.retelling import told_anew
@@ -186,6 +187,10 @@ class Scheduler:
         """Mode, policy, endpoints with their load, and how much is open."""
         return scheduler_status(self.pool, self.policy.name, self.endpoints, self.books, at)
 
+    def overview(self, at: Seconds) -> dict[str, Any]:
+        """The queue, the open runs, and prediction against outcome."""
+        return overview(self.view(at), self.books)
+
     # -- runs, nodes, calls ----------------------------------------------------------------------
 
     def _run_ended(self, fact: RunEnded, _client: ClientId, at: Seconds) -> None:
@@ -281,6 +286,8 @@ class Scheduler:
         call = self.books.calls.get(key) if key is not None else None
         if why == "forget":
             self._runs.forget_lost(at, LOST_RUN_GRACE_S)
+        elif why == "idle":
+            self._runs.end_idle(at)
         elif call is None:
             return
         elif why == "expire":

@@ -59,6 +59,9 @@ class SchedulerLike(Protocol):
     def status(self, at: Seconds) -> dict[str, Any]:
         """The state of everything."""
 
+    def overview(self, at: Seconds) -> dict[str, Any]:
+        """The queue, the open runs, and prediction against outcome."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -213,6 +216,10 @@ class Shell:
         """The scheduler's own status."""
         return self._scheduler.status(self._loop.time())
 
+    def overview(self) -> dict[str, Any]:
+        """The scheduler's queue, open runs and predictions."""
+        return self._scheduler.overview(self._loop.time())
+
     def flush(self) -> None:
         """Hand the journal's buffer to the operating system."""
         if self._journal is not None:
@@ -268,6 +275,7 @@ class Shell:
                     held_s=command.held_s,
                     why=command.why,
                     apply=self.mode == "on",
+                    output_tokens=command.output_tokens,
                 ),
             )
         elif isinstance(command, SetTimer):

@@ -91,6 +91,7 @@ class Granted(Message, frozen=True, kw_only=True, tag="granted"):
 
     No `endpoint`: nothing in the pool can serve it, use the fallback. Not
     `apply`: the daemon is in shadow mode, send the request as it was.
+    `output_tokens` is the predicted length of the answer.
     """
 
     call: CallId
@@ -101,6 +102,7 @@ class Granted(Message, frozen=True, kw_only=True, tag="granted"):
     held_s: Seconds
     why: str
     apply: bool = True
+    output_tokens: float = 0.0
 
 
 class PoolView(Message, frozen=True, kw_only=True, tag="pool_view"):

@@ -4,17 +4,14 @@ import asyncio
 import threading
 import time
 import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from headway.client import Route, Scheduling
-from headway.context import Scope
-from headway.core.facts import CallEnded, CallReady, FirstToken
-from headway.core.types import CallId, NodeId, Outcome
-from headway_langgraph.body import (
+from headway.calling.body import (
     Answer,
     Body,
     answered_tool_calls,
@@ -22,7 +19,12 @@ from headway_langgraph.body import (
     needs,
     prompt_chars,
 )
-from headway_langgraph.coverage import Coverage
+from headway.calling.coverage import Coverage
+from headway.client import Route, Scheduling
+from headway.context import Scope
+from headway.core.facts import CallEnded, CallReady, FirstToken
+from headway.core.pool import EndpointSpec
+from headway.core.types import CallId, EndpointId, NodeId, Outcome
 
 TOOL_CALLS_KEPT = 4096
 HOLD_LIMIT_S = 300.0
@@ -53,7 +55,7 @@ def _hold_limit(*timeouts_s: float | None) -> float:
 
 
 class Call:
-    """One logical request; the SDK's retries are its attempts.
+    """One logical request; retries are its attempts, and `asked` is the latest one's question.
 
     The hooks of one call run one after the other; only `close` may be called
     from elsewhere (its node's end), so it is what guards against doing it twice.
@@ -64,6 +66,7 @@ class Call:
         "_calls",
         "_open",
         "answer",
+        "asked",
         "attempt",
         "client",
         "first_token_s",
@@ -83,6 +86,7 @@ class Call:
     ) -> None:
         self._calls = calls
         self._ask = ask
+        self.asked = ask
         self._open = False
         self.client = client
         self.sdk = sdk
@@ -103,32 +107,54 @@ class Call:
         self.foreign = False
         self.own_authorization = None
 
-    def next_attempt(self, *, hold_limit_s: float = HOLD_LIMIT_S) -> CallReady:
+    def next_attempt(
+        self,
+        *,
+        hold_limit_s: float = HOLD_LIMIT_S,
+        pool_name: str = "",
+        endpoints: tuple[EndpointId, ...] = (),
+    ) -> CallReady:
         """The question to ask before (each) sending; closes an attempt that is still open.
 
         `hold_limit_s` bounds how long it may be held, beside what the call's own limits say.
+        A fallback may ask for another `pool_name`; `endpoints` are all that this attempt can
+        reach, where the host offers some only.
         """
         if self._open:
             self.close("error", error="retry")
         now = time.monotonic()
         self.attempt += 1
-        self.model = self._ask.pool_name
+        self.model = pool_name or self._ask.pool_name
         self._start_attempt(now)
         self._open = True
         self._calls.opened(self)
-        return msgspec.structs.replace(
+        self.asked = msgspec.structs.replace(
             self._ask,
+            pool_name=self.model,
+            endpoints=endpoints,
             attempt=self.attempt,
             age_s=now - self.ready_at,
             run_age_s=now - self.scope.run_started,
             hold_limit_s=min(self._ask.hold_limit_s, hold_limit_s),
         )
+        return self.asked
 
     def sent(self, route: Route) -> None:
         """The decision is here and the request goes out."""
         self.sent_at = time.monotonic()
-        if route.endpoint is not None and route.source not in ("shadow", "off", "none"):
+        if route.endpoint is not None and route.applies:
             self.model = route.endpoint.model
+
+    def sent_by_host(self, endpoint: EndpointSpec) -> None:
+        """The request goes out to an endpoint that the host chose by itself."""
+        self.sent_at = time.monotonic()
+        self.model = endpoint.model
+        self.client.sent(self.asked, endpoint.id)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an attempt is under way."""
+        return self._open
 
     def chunk(self, part: Any) -> None:
         """A piece of a streamed answer arrived."""
@@ -206,13 +232,17 @@ class Calls:
         self,
         *,
         client: Scheduling,
-        sdk: Any,
         scope: Scope,
         body: Body,
         way: str,
         timeout_s: float | None,
+        sdk: Any = None,
     ) -> Call:
-        """A request of a node is about to be made. Nothing is told before its first attempt."""
+        """A request of a node is about to be made. Nothing is told before its first attempt.
+
+        `body` is what the request says in OpenAI's form; `sdk` is the client object that will
+        send it, where several may be nested.
+        """
         ask = CallReady(
             call=CallId(uuid.uuid4().hex),
             attempt=0,
@@ -287,3 +317,22 @@ class Calls:
             if model is not None:
                 return model
         return ""
+
+
+decided: ContextVar[Call | None] = ContextVar("headway_decided", default=None)
+"""The call around the current code whose attempts an outer hook decides: inner ones let it be."""
+
+
+class _Process:
+    """The calls of this process: all integrations share them, so that a node's end closes all."""
+
+    def __init__(self) -> None:
+        self.calls = Calls()
+
+
+_process = _Process()
+
+
+def get_calls() -> Calls:
+    """The open calls of this process."""
+    return _process.calls

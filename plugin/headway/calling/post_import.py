@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from headway_langgraph.guard import complaints
+from headway.calling.guard import complaints
 
 
 class PostImport(importlib.abc.MetaPathFinder):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from headway.calling.body import Body
+from headway.calling.guard import warn_once
 from headway.client import Route
 from headway.client.credentials import authorization
 from headway.client.engines import urgency_fields
-from headway_langgraph.body import Body
-from headway_langgraph.guard import warn_once
 
 _PORTS = {"http": 80, "https": 443}
 _SECRET_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "credential")
