@@ -3,7 +3,7 @@
 Words in the last user message: ``tool`` (asks for a tool once, answers after its
 result), ``slow`` (answers only when `release` is set), ``stall`` (streams one
 chunk, then waits for `release`), ``json`` (answers ``{"a": 1}``). `fail(n, status)`
-lets the next n requests fail.
+lets the next n requests fail. Chat, plain completions and the Responses API.
 """
 
 import json
@@ -63,6 +63,10 @@ class FakeOpenAI:
     def fail(self, times: int = 1, status: int = 500) -> None:
         self._failures += [status] * times
 
+    def drop_failures(self) -> None:
+        """Of the failures that `fail` ordered, forget those still to come."""
+        self._failures.clear()
+
     def clear(self) -> None:
         self.requests.clear()
         self.release.clear()
@@ -92,6 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Nothing on the console."""
 
+    def do_GET(self) -> None:
+        """Alive, but without metrics."""
+        self._json({"object": "list", "data": []}, 200 if self.path.endswith("/models") else 404)
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -101,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json({"error": {"message": "told to fail"}}, status)
             elif self.path.endswith("/chat/completions"):
                 self._chat(body)
+            elif self.path.endswith("/responses"):
+                self._respond(body)
             else:
                 self._complete(body)
         except (BrokenPipeError, ConnectionResetError):
@@ -149,14 +159,77 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
         self._json({**_head(body, "chat.completion"), "choices": [choice], "usage": _USAGE})
 
-    def _stream(
-        self, body: dict[str, Any], message: dict[str, Any], reason: str, *, stall: bool
-    ) -> None:
+    def _respond(self, body: dict[str, Any]) -> None:
+        words = _last_input(body)
+        if "slow" in words:
+            self.fake.release.wait(WAIT_S)
+        items = body["input"] if isinstance(body["input"], list) else [{}]
+        if (
+            body.get("tools")
+            and "tool" in words
+            and items[-1].get("type") != "function_call_output"
+        ):
+            call = {"call_id": self.fake.next_tool_id(), "name": body["tools"][0]["name"]}
+            item = {"id": "fc_x", "type": "function_call", "status": "completed", **call}
+            done = {**item, "arguments": "{}"}
+        else:
+            text = '{"a": 1}' if "json" in words else "hello there"
+            message = {"id": "msg_x", "type": "message", "role": "assistant"}
+            done = {**message, "status": "completed", "content": [_text_part(text)]}
+        if body.get("stream"):
+            self._stream_response(body, done, stall="stall" in words)
+        else:
+            self._json(_response(body, "completed", [done], _RESPONSE_USAGE))
+
+    def _stream_response(self, body: dict[str, Any], item: dict[str, Any], *, stall: bool) -> None:
+        self._begin_stream()
+        begun = {"response": _response(body, "in_progress", [], None)}
+        events: list[tuple[str, dict[str, Any]]] = [("created", begun), ("in_progress", begun)]
+        place: dict[str, Any] = {"item_id": item["id"], "output_index": 0}
+        if item["type"] == "function_call":
+            empty = {**item, "arguments": "", "status": "in_progress"}
+            said = {**place, "name": item["name"], "arguments": item["arguments"]}
+            events += [
+                ("output_item.added", {"output_index": 0, "item": empty}),
+                ("function_call_arguments.delta", {**place, "delta": item["arguments"]}),
+                ("function_call_arguments.done", said),
+            ]
+        else:
+            empty = {**item, "content": [], "status": "in_progress"}
+            text, place = item["content"][0]["text"], {**place, "content_index": 0}
+            events += [
+                ("output_item.added", {"output_index": 0, "item": empty}),
+                ("content_part.added", {**place, "part": _text_part("")}),
+            ]
+            events += [
+                ("output_text.delta", {**place, "delta": piece, "logprobs": []})
+                for piece in text.partition(" ")
+                if piece
+            ]
+            events += [
+                ("output_text.done", {**place, "text": text, "logprobs": []}),
+                ("content_part.done", {**place, "part": _text_part(text)}),
+            ]
+        events += [
+            ("output_item.done", {"output_index": 0, "item": item}),
+            ("completed", {"response": _response(body, "completed", [item], _RESPONSE_USAGE)}),
+        ]
+        for number, (kind, content) in enumerate(events):
+            self._event(f"response.{kind}", {"sequence_number": number, **content})
+            if stall and kind.endswith(".delta"):
+                self.fake.release.wait(WAIT_S)
+
+    def _begin_stream(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
+
+    def _stream(
+        self, body: dict[str, Any], message: dict[str, Any], reason: str, *, stall: bool
+    ) -> None:
+        self._begin_stream()
         head = _head(body, "chat.completion.chunk")
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
         if message.get("tool_calls"):
@@ -179,6 +252,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         self.wfile.flush()
 
+    def _event(self, kind: str, content: dict[str, Any]) -> None:
+        self.wfile.write(f"event: {kind}\n".encode())
+        self._chunk({"type": kind, **content})
+
 
 _USAGE = {
     "prompt_tokens": 11,
@@ -186,6 +263,44 @@ _USAGE = {
     "total_tokens": 18,
     "prompt_tokens_details": {"cached_tokens": 5},
 }
+
+_RESPONSE_USAGE = {
+    "input_tokens": 11,
+    "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 0},
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 18,
+}
+
+
+def _response(
+    body: dict[str, Any],
+    status: str,
+    output: list[dict[str, Any]],
+    usage: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "id": "resp_x",
+        "object": "response",
+        "created_at": 1,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.get("instructions"),
+        "metadata": {},
+        "model": body["model"],
+        "output": output,
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": body.get("tool_choice") or "auto",
+        "tools": body.get("tools") or [],
+        "top_p": 1.0,
+        "usage": usage,
+    }
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def _head(body: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -202,3 +317,9 @@ def _last_user(body: dict[str, Any]) -> str:
             content = message["content"]
             return content if isinstance(content, str) else json.dumps(content)
     return ""
+
+
+def _last_input(body: dict[str, Any]) -> str:
+    if isinstance(body["input"], str):
+        return body["input"]
+    return _last_user({"messages": body["input"]})

@@ -8,6 +8,8 @@ import pytest
 
 from headway.core.errors import ConfigError
 from headway.daemon.config import Config, load_config
+from headway.daemon.schema import EndpointSection
+from headway.emulate.config import _SPEC_KEYS
 
 GOOD = """\
 endpoints:
@@ -65,6 +67,17 @@ def test_a_whole_file_becomes_a_pool_and_a_policy(tmp_path: Path) -> None:
     assert (config.policy, config.seed, config.params) == ("chimera", 7, {"tau": 0.4})
     assert config.emulate == {"speedup": 20}
     assert config.pool.mode == "on"
+    assert config.source == f"configuration {tmp_path / 'headway.yaml'}"
+    assert [spec.drain for spec in config.pool.endpoints] == [False, False]
+
+
+def test_gateways_and_drained_endpoints(tmp_path: Path) -> None:
+    text = ONE.replace("small}", "small, drain: true}")
+    text += "gateways: {'http://p:4000/': litellm, 'https://q/x/v1': headway}\n"
+    config = load(tmp_path, text)
+    assert config.pool.endpoints[0].drain
+    assert config.pool.gateways == {"http://p:4000": "litellm", "https://q/x/v1": "headway"}
+    assert config.notes == ()
 
 
 def test_keys_that_do_not_act_yet_are_said_and_only_those(tmp_path: Path) -> None:
@@ -125,6 +138,22 @@ PROFILED = 'endpoints:\n  - {id: a, url: "http://h:1/v1", model: small, profile:
         (ONE + "classes: {interactive: {deadline_s: -1}}\n", ["greater than 0"]),
         (ONE + "classes: {interactive: {deadline_s: .nan}}\n", ["classes.interactive.deadline_s"]),
         (ONE + "policy: {seed: one}\n", ["policy.seed", "valid integer"]),
+        (
+            ONE + "gateways: {'http://p:4000': lite}\n",
+            [
+                ":3: gateways.http://p:4000",
+                "without Headway's callback",
+                "headway_litellm.callback",
+            ],
+        ),
+        (ONE + "gateways: {'p:4000': litellm}\n", [":3:", "is no base URL"]),
+        (ONE + "gateways: {'http://H:1': litellm}\n", [":3:", "the URL of endpoint `a` too"]),
+        (
+            ONE + "gateways: {'http://p:80/': litellm, 'http://p/v1': headway}\n",
+            [":3:", "is the same gateway as http://p:80"],
+        ),
+        (ONE.replace("small}", "small, drain: 1}"), [":2:", "drain", "valid boolean"]),
+        (ONE.replace("http://h:1/v1", ""), [":2:", "is no base URL"]),
         (PROFILED + "{step_s: 0}}\n", ["profile.step_s", "greater than or equal to 0.000000001"]),
         (PROFILED + "{step_s: 5.0e-324}}\n", ["profile.step_s", "greater than"]),
         (PROFILED + "{seats: 0}}\n", ["profile.seats", "greater than 0"]),
@@ -178,3 +207,7 @@ def test_the_readme_shows_a_file_that_is_right(tmp_path: Path) -> None:
     assert config.pool.name("agent").models == ("qwen-7b", "qwen-72b")
     assert set(config.pool.quality) == {"qwen-7b", "qwen-72b"}
     assert config.notes == ()
+
+
+def test_the_emulator_knows_every_key_of_an_endpoint() -> None:
+    assert set(_SPEC_KEYS) == set(EndpointSection.model_fields)

@@ -225,9 +225,9 @@ def test_a_new_pool_keeps_what_is_known_of_endpoints_that_stay() -> None:
     changed = pool(endpoint("a", seats=2), endpoint("c", "big"))
     assert granted(told.tell(PoolSet(pool=changed))) == [("c3", "c")]
     assert told.on("a") == ["c1"] and told.endpoint("a").seats == 2
-    assert "b" not in told.scheduler.endpoints
+    assert told.on("b") == ["c2"]
     told.ended("c2")
-    assert told.call("c2") is None
+    assert told.call("c2") is None and "b" not in told.scheduler.endpoints
 
 
 def test_an_endpoint_that_moved_is_a_new_one() -> None:
@@ -363,3 +363,29 @@ def test_a_policy_is_held_to_the_room_that_there_is() -> None:
     told.ready("c1")
     with pytest.raises(HeadwayError, match="which has no room for it"):
         told.ready("c2")
+
+
+def test_an_endpoint_that_is_removed_keeps_its_seat_until_its_last_call_ends() -> None:
+    first = pool(endpoint("a", seats=1), endpoint("b", seats=1))
+    without = pool(endpoint("b", seats=1))
+    told = Teller(first)
+    told.ready("c1")
+    assert told.on("a") == ["c1"]
+    told.tell(PoolSet(pool=without))
+    assert [one["id"] for one in told.scheduler.status(1.0)["endpoints"]] == ["b", "a"]
+    told.ready("c2")
+    assert told.on("b") == ["c2"] and granted(told.ready("c3")) == []
+    told.tell(PoolSet(pool=first))  # back before the call is over: its seat is taken
+    assert told.on("a") == ["c1"] and told.waiting() == ["c3"]
+    told.tell(PoolSet(pool=without))
+    told.ended("c1")
+    assert list(told.scheduler.endpoints) == ["b"]
+
+
+def test_a_removed_endpoint_still_takes_seats_of_a_shared_server() -> None:
+    told = Teller(pool(endpoint("a", server="gpu", seats=2), endpoint("b", server="gpu", seats=2)))
+    told.ready("c1", models=("a",))
+    told.ready("c2", models=("b",))
+    told.tell(PoolSet(pool=pool(endpoint("b", server="gpu", seats=2))))
+    assert granted(told.ready("c3")) == []
+    assert granted(told.ended("c1")) == [("c3", "b")]

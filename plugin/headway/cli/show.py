@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from headway.cli.tell import seconds_told
+
 Body = dict[str, Any]
 
 MODES = {
@@ -25,10 +27,12 @@ def show_status(body: Body, console: Console) -> None:
     console.print(f"[bold]headway {escape(MODES.get(mode, mode))}[/bold]")
     console.print(
         f"daemon {daemon.get('version', '?')}, pid {daemon.get('pid', '?')}, "
-        f"up {_seconds(daemon.get('uptime_s'))}, {daemon.get('clients', '?')} clients, "
+        f"up {seconds_told(daemon.get('uptime_s'))}, {daemon.get('clients', '?')} clients, "
         f"policy {escape(str(body.get('policy', '?')))}"
     )
     console.print(f"socket  {escape(str(daemon.get('socket', '?')))}", soft_wrap=True)
+    if daemon.get("pool_from"):
+        console.print(f"pool    from the {escape(str(daemon['pool_from']))}", soft_wrap=True)
     journal = daemon.get("journal") or daemon.get("journal_error") or "none"
     console.print(f"journal {escape(str(journal))}", soft_wrap=True)
     for note in daemon.get("notes", ()):
@@ -78,6 +82,8 @@ def _show_endpoints(body: Body, console: Console) -> None:
         style = None if row.get("up", True) else "red"
         table.add_row(*(escape(_plain(row.get(key))) for key in columns), style=style)
     console.print(table)
+    if drained := [str(row.get("id", "?")) for row in rows if row.get("drain")]:
+        console.print(f"being drained (no new calls): {escape(', '.join(drained))}", soft_wrap=True)
     for row in rows:
         if row.get("trouble"):
             place = f"{row.get('id', '?')} ({row.get('url', '?')})"
@@ -127,11 +133,11 @@ def _run_state(body: Body) -> str:
     if body.get("outcome"):
         text += f" {body['outcome']}"
     if body.get("age_s") is not None:
-        text += f" after {_seconds(body['age_s'])}"
+        text += f" after {seconds_told(body['age_s'])}"
     if body.get("deadline_s") is not None:
-        text += f", deadline {_seconds(body['deadline_s'])}"
+        text += f", deadline {seconds_told(body['deadline_s'])}"
     if body.get("paused_s"):
-        text += f", {_seconds(body['paused_s'])} of waiting for a person apart"
+        text += f", {seconds_told(body['paused_s'])} of waiting for a person apart"
     return text
 
 
@@ -150,7 +156,7 @@ def _show_call(call: Body, console: Console) -> None:
     if endpoint:
         console.print(
             f"  -> [green]{escape(str(endpoint))}[/green] ({escape(str(call.get('model', '?')))}), "
-            f"held {_seconds(call.get('held_s'))}, urgency {_plain(call.get('urgency', '?'))}",
+            f"held {seconds_told(call.get('held_s'))}, urgency {_plain(call.get('urgency', '?'))}",
             soft_wrap=True,
         )
     elif call.get("outcome"):
@@ -165,7 +171,8 @@ def _show_call(call: Body, console: Console) -> None:
     if call.get("outcome"):
         error = f" ({call['error']})" if call.get("error") else ""
         console.print(
-            f"  {escape(str(call['outcome']) + error)} after {_seconds(call.get('duration_s'))}, "
+            f"  {escape(str(call['outcome']) + error)} "
+            f"after {seconds_told(call.get('duration_s'))}, "
             f"{_plain(call.get('prompt_tokens'))} tokens in, "
             f"{_plain(call.get('output_tokens'))} out"
         )
@@ -225,13 +232,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(entry) for entry in value) or "none"
     return str(value)
-
-
-def _seconds(value: Any) -> str:
-    if not isinstance(value, int | float):
-        return "?"
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"

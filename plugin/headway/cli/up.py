@@ -12,6 +12,7 @@ from headway.cli.options import SocketOption, TokenOption, socket_path, tcp_addr
 from headway.core.errors import ConfigError, HeadwayError
 from headway.daemon.config import DEFAULT_FILE, Config, load_config
 from headway.daemon.files import journal_folder
+from headway.daemon.litellm_config import load_litellm
 from headway.daemon.queries import answer
 from headway.daemon.server import Daemon, Options
 
@@ -22,9 +23,14 @@ TCP_HELP = (
     "Agents reach the daemon by its socket only."
 )
 
+LITELLM_HELP = "Take the pool from a LiteLLM proxy's config.yaml instead."
+
 
 def up(
-    config: Annotated[Path, typer.Option(help="The configuration.")] = Path(DEFAULT_FILE),
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration.", show_default=DEFAULT_FILE)
+    ] = None,
+    litellm: Annotated[Path | None, typer.Option(help=LITELLM_HELP)] = None,
     socket: SocketOption = None,
     tcp: Annotated[str | None, typer.Option("--tcp", help=TCP_HELP, metavar="HOST:PORT")] = None,
     token_file: TokenOption = None,
@@ -45,7 +51,18 @@ def up(
     path = socket_path(socket)
     folder = None if no_journal else journal or journal_folder(path)
     options = Options(socket=path, tcp=address, token=token, journal=folder)
-    asyncio.run(_run(load_config(config), options))
+    asyncio.run(_run(_configuration(config, litellm), options))
+
+
+def _configuration(config: Path | None, litellm: Path | None) -> Config:
+    if litellm is None:
+        return load_config(config or Path(DEFAULT_FILE))
+    if config is not None:
+        raise ConfigError(
+            "--config and --litellm exclude each other: with --litellm, what headway.yaml would "
+            "say stands in a `headway:` section of the same file"
+        )
+    return load_litellm(litellm)
 
 
 async def _run(config: Config, options: Options) -> None:
@@ -83,6 +100,6 @@ def _ready(daemon: Daemon) -> str:
     tcp = f" and {daemon.tcp_address[0]}:{daemon.tcp_address[1]}" if daemon.tcp_address else ""
     return (
         f"headway: ready on {daemon.options.socket}{tcp} "
-        f"({len(pool.endpoints)} endpoints, policy {daemon.shell.recipe.policy}, "
-        f"mode {daemon.mode})"
+        f"({len(pool.endpoints)} endpoints from {daemon.config.path}, "
+        f"policy {daemon.shell.recipe.policy}, mode {daemon.mode})"
     )

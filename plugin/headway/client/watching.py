@@ -33,6 +33,14 @@ class ToolEnded(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Raised(msgspec.Struct, frozen=True, kw_only=True):
+    """A node (None: the run itself) raised an exception of this kind; a node may be tried again."""
+
+    run: RunId
+    node: NodeId | None
+    error: str
+
+
 class Watcher(Protocol):
     """Called in the thread and context in which things happen, so it must be quick.
 
@@ -40,7 +48,7 @@ class Watcher(Protocol):
     """
 
     def told(self, fact: msgspec.Struct) -> None:
-        """A fact was told to the daemon, or a `ToolStarted` or `ToolEnded` happened."""
+        """A fact was told to the daemon, or a `ToolStarted`, `ToolEnded` or `Raised` happened."""
         ...
 
     def asked(self, ask: CallReady) -> None:

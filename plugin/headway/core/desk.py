@@ -191,6 +191,8 @@ class CallDesk:
         endpoint = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
         run = self._books.run(call.run)
         load = endpoint.remove(call.key) if endpoint is not None else None
+        if endpoint is not None and endpoint.leaving and not endpoint.loads:
+            del self._endpoints[endpoint.id]
         if run is None:
             return
         if run.reopened and all(one.state is CallState.CLOSED for one in run.calls):

@@ -58,7 +58,8 @@ class Endpoint:
 
     `loads` are its own calls; `shared` those of all endpoints on its server, which take its
     seats, its KV and its steps alike (the same dictionary for all of them). `ceiling` is how
-    many calls it held when it last turned one away for want of room.
+    many calls it held when it last turned one away for want of room. One that is `leaving` is
+    no longer in the pool, but calls still run there.
     """
 
     spec: EndpointSpec
@@ -69,6 +70,7 @@ class Endpoint:
     seats: int | None = None
     ceiling: int | None = None
     kv_tokens: int | None = None
+    leaving: bool = False
     reachable: bool = True
     trouble: str = ""
     faults: int = 0
@@ -96,6 +98,7 @@ class Endpoint:
     def redeclared(self, spec: EndpointSpec) -> "Endpoint":
         """The same endpoint under a changed declaration: what was observed stays."""
         self.spec = spec
+        self.leaving = False
         self.profile = spec.profile or DEFAULT_PROFILE
         self.seats = self.profile.seats if self.profile.seats is not None else self.seats
         self.kv_tokens = self.profile.kv_tokens or self.kv_tokens

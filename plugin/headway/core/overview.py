@@ -53,7 +53,7 @@ def overview(view: View, books: Books) -> dict[str, Any]:
 
 
 class _OpenCalls:
-    """Open calls by the run above them, and how long each node's calls have been waiting."""
+    """Open calls by the run above them, and how long each node's open calls were held."""
 
     def __init__(self, view: View, books: Books) -> None:
         self.running: dict[RunId, int] = {}
@@ -65,8 +65,7 @@ class _OpenCalls:
             waits = call.state is CallState.WAITING
             counts = self.waiting if waits else self.running
             counts[run.root.id] = counts.get(run.root.id, 0) + 1
-            if waits:
-                self._hold(run, call.ask.node, call.held_s(view.at))
+            self._hold(run, call.ask.node, call.held_s(view.at))
 
     def _hold(self, run: Run, node: NodeId, held_s: Seconds) -> None:
         """The wait counts for the call's node, and for the nodes around its graph."""
@@ -79,11 +78,11 @@ class _OpenCalls:
 
 def _waiting_for(view: View) -> dict[str, int]:
     """By endpoint, the waiting calls that it may serve."""
-    found = dict.fromkeys(view.endpoints, 0)
+    found: dict[str, int] = {str(endpoint): 0 for endpoint in view.endpoints}
     for candidates, calls in Counter(call.candidates for call in view.waiting).items():
         for endpoint in candidates:
-            found[endpoint] += calls
-    return dict(found)
+            found[endpoint] = found.get(endpoint, 0) + calls
+    return found
 
 
 def _since_first_attempt(call: Call) -> tuple[Seconds, tuple[str, int]]:
@@ -131,10 +130,11 @@ def _open_nodes(run: Run) -> list[Node]:
 
 
 def _rest_s(view: View, run: Run, node: Node, calls: _OpenCalls) -> Seconds:
-    """Predicted stand-alone seconds to the run's end: no progress is made while a call waits."""
+    """Predicted stand-alone seconds to the run's end: time lost to load is no progress."""
     query = Query(graph=run.graph, node=node.name, visit=node.visit)
     held_s = calls.held_s.get((run.id, node.id), 0.0)
-    progress_s = max(view.at - node.started_at - held_s, 0.0)
+    lost_s = held_s + node.calls_s - node.alone_s
+    progress_s = max(view.at - node.started_at - lost_s, 0.0)
     return max(view.foresight.rest_s.estimate(query).p50 - progress_s, 0.0)
 
 

@@ -342,7 +342,10 @@ class Scheduler:
         self.pool = self.pool.with_mode(fact.mode)
 
     def _pool_set(self, fact: PoolSet, _client: ClientId, at: Seconds) -> None:
-        """A new pool: keep what is believed of endpoints that stay, look at waiting calls anew."""
+        """A new pool: keep what is believed of endpoints that stay, look at waiting calls anew.
+
+        One that is removed stays on the books, without new calls, until its last one ends.
+        """
         self.pool = fact.pool
         before = dict(self.endpoints)
         self.endpoints.clear()
@@ -355,6 +358,10 @@ class Scheduler:
             self.endpoints[spec.id] = (
                 known.redeclared(spec) if known is not None and same else Endpoint.from_spec(spec)
             )
+        for gone in before.values():
+            if gone.loads and gone.id not in self.endpoints:
+                gone.leaving = True
+                self.endpoints[gone.id] = gone
         on_shared_servers(self.endpoints.values())
         for call in list(self.books.waiting.values()):
             self._desk.find_candidates(call, self.pool)

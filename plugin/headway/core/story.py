@@ -155,7 +155,7 @@ def scheduler_status(
                 "url": one.spec.url,
                 "engine": one.spec.engine,
                 "up": one.up(at),
-                "trouble": one.trouble,
+                "trouble": "no longer in the pool" if one.leaving else one.trouble,
                 "drain": one.spec.drain,
                 "running": len(one.loads),
                 "foreign": one.foreign,

@@ -4,18 +4,19 @@ Every mistake is told with file, line, path and what to write instead; all of
 them at once, so that a file is mended in one go.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from headway.client.poolview import gateway_url
 from headway.core.errors import ConfigError, nearest
 from headway.core.pool import EndpointSpec, Pool, PoolName, Profile
 from headway.core.types import EndpointId
 from headway.daemon.schema import EndpointSection, FileSection
-from headway.daemon.yamllines import KeyPath, read_yaml
+from headway.daemon.yamllines import KeyPath, Origin, Places, read_yaml
 
 DEFAULT_FILE = "headway.yaml"
 
@@ -24,11 +25,14 @@ DEFAULT_FILE = "headway.yaml"
 class Config:
     """What a configuration file says.
 
-    `notes` name keys that were set and do not act yet. `emulate` is left as
-    it was read: the emulator checks it.
+    `notes` tell what was read and does not act. `emulate` is left as it was
+    read: the emulator checks it. `kind` names the file for people, `load`
+    reads it again.
     """
 
     path: Path
+    kind: str
+    load: Callable[[Path], "Config"]
     pool: Pool
     policy: str
     params: dict[str, Any]
@@ -36,50 +40,66 @@ class Config:
     emulate: Any
     notes: tuple[str, ...]
 
+    @property
+    def source(self) -> str:
+        """Where the pool came from, for people."""
+        return f"{self.kind} {self.path}"
+
 
 def load_config(path: Path) -> Config:
     """Read and check `path`. Raises `ConfigError` that names all mistakes."""
     content, lines = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: should hold keys such as `endpoints:` and `models:`")
+    file = checked(content, Places(Origin(path, lines), {}))
+    return config_of(file, path=path, kind="configuration", load=load_config)
+
+
+def checked(content: dict[str, Any], places: Places, *, context: str = "") -> FileSection:
+    """`content`, of the shape of headway.yaml. Raises `ConfigError` that names all mistakes."""
     try:
-        file = FileSection.model_validate(content)
+        file = FileSection.model_validate(content, context=context)
     except ValidationError as error:
-        problems = [_problem(item["loc"], item, lines, path) for item in error.errors()]
+        problems = [_problem(item["loc"], item, places) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
-    problems = [f"{_where(path, at, lines)}: {text}" for at, text in _contradictions(file)]
+    problems = [f"{places.where(at)}: {text}" for at, text in _contradictions(file)]
     if problems:
         raise ConfigError("\n".join(problems))
+    return file
+
+
+def config_of(
+    file: FileSection,
+    *,
+    path: Path,
+    kind: str,
+    load: Callable[[Path], Config],
+    notes: tuple[str, ...] = (),
+) -> Config:
+    """The configuration that a checked file means."""
     return Config(
         path=path,
+        kind=kind,
+        load=load,
         pool=_pool(file),
         policy=file.policy.name,
         params=dict(file.policy.model_extra or {}),
         seed=file.policy.seed,
         emulate=file.emulate,
-        notes=_notes(file),
+        notes=(*notes, *_notes(file)),
     )
 
 
-def _where(path: Path, at: KeyPath, lines: dict[KeyPath, int]) -> str:
-    probe = at
-    while probe and probe not in lines:
-        probe = probe[:-1]
-    place = f"{path}:{lines[probe]}" if probe else str(path)
-    dotted = ".".join(str(part) for part in at)
-    return f"{place}: {dotted}" if dotted else place
-
-
-def _problem(loc: KeyPath, item: Any, lines: dict[KeyPath, int], path: Path) -> str:
+def _problem(loc: KeyPath, item: Any, places: Places) -> str:
     """One line for one of pydantic's findings."""
     at = tuple(part for part in loc if part != "[key]")
     if item["type"] == "extra_forbidden":
         known = _keys_at(at[:-1])
-        return f"{_where(path, at, lines)}: unknown key `{at[-1]}`{nearest(str(at[-1]), known)}"
+        return f"{places.where(at)}: unknown key `{at[-1]}`{nearest(str(at[-1]), known)}"
     if item["type"] == "missing":
-        return f"{_where(path, at[:-1], lines)}: `{at[-1]}` is missing"
+        return f"{places.where(at[:-1])}: `{at[-1]}` is missing"
     message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{_where(path, at, lines)}: {message[0].lower()}{message[1:]}"
+    return f"{places.where(at)}: {message[0].lower()}{message[1:]}"
 
 
 def _keys_at(at: KeyPath) -> tuple[str, ...]:
@@ -134,6 +154,23 @@ def _contradictions(file: FileSection) -> Iterable[tuple[KeyPath, str]]:
         for model in section:
             if model not in models:
                 yield (key, model), f"no endpoint serves `{model}`{nearest(model, models)}"
+    yield from _gateway_contradictions(file)
+
+
+def _gateway_contradictions(file: FileSection) -> Iterable[tuple[KeyPath, str]]:
+    endpoints = {gateway_url(one.url): one.id for one in file.endpoints if one.url}
+    first: dict[str, str] = {}
+    for url in file.gateways:
+        normal = gateway_url(url)
+        if normal in endpoints:
+            yield (
+                ("gateways", url),
+                f"is the URL of endpoint `{endpoints[normal]}` too: a call either goes to an "
+                "endpoint or through a gateway; remove one",
+            )
+        if normal in first:
+            yield ("gateways", url), f"is the same gateway as {first[normal]}: keep one"
+        first.setdefault(normal, url)
 
 
 def _pool(file: FileSection) -> Pool:
@@ -175,6 +212,7 @@ def _endpoint(section: EndpointSection) -> EndpointSpec:
         tpm=section.tpm,
         price=section.price,
         rtt_s=section.rtt,
+        drain=section.drain,
     )
 
 
@@ -201,7 +239,7 @@ def _notes(file: FileSection) -> tuple[str, ...]:
     profiles = [endpoint.profile for endpoint in file.endpoints if endpoint.profile is not None]
     if any("wake_s" in profile.model_fields_set for profile in profiles):
         idle.append("endpoints.profile.wake_s")
-    idle += [key for key in ("gateways", "tenants") if getattr(file, key)]
+    idle += ["tenants"] if file.tenants else []
     if not idle:
         return ()
     return (f"set in the configuration but not in effect yet: {', '.join(idle)}",)

@@ -8,11 +8,25 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from headway.core.types import Need
 
 KEY_REFERENCE = re.compile(r"^os\.environ/[A-Za-z_][A-Za-z0-9_]*$")
+
+
+URLS_MAY_BE_EMPTY = "urls may be empty"
+"""Validation context for pools with endpoints that only LiteLLM reaches."""
+
+GATEWAYS = ("litellm", "headway")
 
 
 def _base_url(url: str) -> str:
@@ -31,6 +45,21 @@ def _base_url(url: str) -> str:
             "and the key as `api_key: os.environ/NAME`"
         )
     return url.rstrip("/")
+
+
+def _endpoint_url(url: str, info: ValidationInfo) -> str:
+    return "" if not url and info.context == URLS_MAY_BE_EMPTY else _base_url(url)
+
+
+def _gateway(kind: str) -> str:
+    if kind not in GATEWAYS:
+        raise ValueError(
+            "is no kind of gateway: write `litellm` for a LiteLLM proxy without Headway's callback "
+            "(the client asks and tells the proxy which deployment) or `headway` for one with "
+            '`callbacks: ["headway_litellm.callback"]` (the client says which run it is, the proxy '
+            "asks)"
+        )
+    return kind
 
 
 def _key_reference(key: str) -> str:
@@ -73,7 +102,7 @@ class EndpointSection(Section):
     """One (base URL, model)."""
 
     id: Name
-    url: Annotated[str, AfterValidator(_base_url)]
+    url: Annotated[str, AfterValidator(_endpoint_url)]
     model: Name
     engine: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = "openai"
     api_key: Annotated[str, AfterValidator(_key_reference)] = ""
@@ -84,6 +113,7 @@ class EndpointSection(Section):
     tpm: Count | None = None
     price: NotNegative | None = None
     rtt: NotNegative = 0.0
+    drain: bool = False
 
 
 class PoolNameSection(Section):
@@ -128,7 +158,9 @@ class FileSection(Section):
     models: dict[Name, PoolNameSection] = {}
     capabilities: dict[Name, list[Need]] = {}
     quality: dict[Name, Chance] = {}
-    gateways: dict[Name, Name] = {}
+    gateways: dict[
+        Annotated[str, AfterValidator(_base_url)], Annotated[str, AfterValidator(_gateway)]
+    ] = {}
     classes: dict[Name, ClassSection] = {}
     tenants: dict[Name, TenantSection] = {}
     policy: PolicySection = PolicySection()

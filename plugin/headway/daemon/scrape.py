@@ -63,10 +63,11 @@ class Scraper:
         self._specs = pool.endpoints
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=False)
-        stagger_s = self._every_s / max(1, len(self._specs))
+        looked_at = [spec for spec in self._specs if spec.url]  # others only LiteLLM reaches
+        stagger_s = self._every_s / max(1, len(looked_at))
         self._tasks = [
             asyncio.create_task(self._poll(spec, number * stagger_s))
-            for number, spec in enumerate(self._specs)
+            for number, spec in enumerate(looked_at)
         ]
 
     async def stop(self) -> None:

@@ -4,6 +4,8 @@ So that a mistake can be shown where it is. A key that is given twice is an
 error here: YAML parsers keep the last one silently.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,58 @@ from headway.core.errors import ConfigError
 KeyPath = tuple[str | int, ...]
 
 
-def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
-    """The file's content and the line (from 1) of each path in it. Raises `ConfigError`."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A place in a file that was read, with the lines of that file."""
+
+    path: Path
+    lines: Mapping[KeyPath, int]
+    at: KeyPath = ()
+
+    def below(self, *rest: str | int) -> "Origin":
+        """The place of a key (of a key) of this one."""
+        return Origin(self.path, self.lines, (*self.at, *rest))
+
+    @property
+    def file_and_line(self) -> str:
+        """``FILE:LINE``, of the nearest key above if this one is not written down."""
+        probe = self.at
+        while probe and probe not in self.lines:
+            probe = probe[:-1]
+        return f"{self.path}:{self.lines[probe]}" if probe else str(self.path)
+
+    def __str__(self) -> str:
+        dotted = ".".join(str(part) for part in self.at)
+        return f"{self.file_and_line}: {dotted}" if dotted else self.file_and_line
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each part of a checked configuration was read; `moved` has the exceptions."""
+
+    root: Origin
+    moved: Mapping[KeyPath, Origin]
+
+    def where(self, at: KeyPath) -> str:
+        """Place and path of a key, for a message."""
+        for cut in range(len(at), 0, -1):
+            if at[:cut] in self.moved:
+                return str(self.moved[at[:cut]].below(*at[cut:]))
+        return str(self.root.below(*at))
+
+
+MISSING = "write one (endpoints and models), or name yours with --config"
+
+
+def read_yaml(path: Path, *, missing: str = MISSING) -> tuple[Any, dict[KeyPath, int]]:
+    """The file's content and the line (from 1) of each path in it.
+
+    Raises `ConfigError`; `missing` says what to do when there is no such file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"there is no {path}: write one (endpoints and models), or name yours with --config"
-        ) from error
+        raise ConfigError(f"there is no {path}: {missing}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     lines: dict[KeyPath, int] = {}

@@ -2,7 +2,12 @@
 
 ``headway emulate POOL`` serves a pool file. In programs: ``async with
 EmulatedPool(config) as pool`` or ``with running(config) as pool``, then
-``pool.urls``. Users' own answers implement `Answers`.
+``pool.urls``. Under each URL there are ``/chat/completions``, ``/completions``,
+``/responses`` and ``/models``; at the root ``/health``, ``/metrics`` and, for tests,
+``/_emulate/*``. The Responses API has no memory here: what needs a stored response
+(``previous_response_id``, ``conversation``, ``background``) is refused.
+
+Users' own answers implement `Answers`.
 """
 
 from headway.emulate.answers import Answer, Answers, ChatRequest, FillerAnswers, ToolCall

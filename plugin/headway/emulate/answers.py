@@ -15,8 +15,9 @@ CHARS_PER_TOKEN = 4
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request as the emulated model sees it.
 
-    `messages` and `tools` are as the client sent them (a plain completion is
-    one user message); `skill` is the model's, from the configuration. `seed`,
+    `messages` and `tools` are as the client sent them in a chat request; a plain
+    completion is one user message, and the Responses API's items, tools and
+    text format are put into the chat form. `skill` is the model's, from the configuration. `seed`,
     `temperature` and `user` are passed on for answers that depend on them.
     """
 

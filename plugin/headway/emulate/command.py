@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="Emulated seconds per second; overrides emulate.speedup."),
         ] = None,
     ) -> None:
-        """Serve the pool's endpoints with `engine: emulated`: OpenAI's API, vLLM's metrics."""
+        """Serve the pool's endpoints with `engine: emulated`.
+
+        OpenAI's API (chat, completions, responses without a memory) and vLLM's metrics.
+        """
         # A console script does not look here by itself, and users' answers often lie here.
         sys.path.insert(0, str(Path.cwd()))
         try:

@@ -1,4 +1,8 @@
-"""The OpenAI protocol without the network: reading requests, making bodies and chunks."""
+"""The OpenAI protocol without the network: reading requests, making bodies and chunks.
+
+What all forms share, and the forms of chat and plain completions; the
+Responses API has a module of its own, `responses`.
+"""
 
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -9,7 +13,7 @@ import msgspec
 from headway.core.errors import HeadwayError
 from headway.emulate.answers import CHARS_PER_TOKEN, Answer, text_of
 
-Kind = Literal["chat", "text"]
+Kind = Literal["chat", "text", "responses"]
 PRIORITY_LIMIT = 1 << 63
 
 
@@ -41,12 +45,14 @@ def error_body(message: str, *, status: int, param: str | None = None) -> dict[s
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A completion request, checked."""
+    """A completion request, checked. All but `body` is in the chat form, whatever its kind."""
 
     kind: Kind
     model: str
     messages: tuple[dict[str, Any], ...]
     tools: tuple[dict[str, Any], ...]
+    tool_choice: Any
+    response_format: dict[str, Any] | None
     body: dict[str, Any]
     stream: bool
     include_usage: bool
@@ -54,14 +60,20 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
 
 
-def read_request(raw: bytes, *, kind: Kind, headers: Mapping[str, str]) -> Wanted:
-    """Check a request's body and headers. Raises `BadRequest`."""
+def read_body(raw: bytes) -> dict[str, Any]:
+    """The body as an object that names a model. Raises `BadRequest`."""
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise BadRequest("the body must be an object with a model", param="model")
+    return body
+
+
+def read_request(raw: bytes, *, kind: Kind, headers: Mapping[str, str]) -> Wanted:
+    """Check the body and headers of a chat or a plain completion. Raises `BadRequest`."""
+    body = read_body(raw)
     if body.get("n") not in (None, 1):
         raise BadRequest("n must be 1: the emulator gives one choice", param="n")
     options = body.get("stream_options") or {}
@@ -73,11 +85,13 @@ def read_request(raw: bytes, *, kind: Kind, headers: Mapping[str, str]) -> Wante
         model=body["model"],
         messages=messages,
         tools=_tools(body),
+        tool_choice=body.get("tool_choice"),
+        response_format=body.get("response_format"),
         body=body,
         stream=bool(body.get("stream")),
         include_usage=bool(options.get("include_usage")),
-        max_tokens=_max_tokens(body),
-        priority=_priority(body, headers),
+        max_tokens=read_limit(body, "max_completion_tokens", "max_tokens"),
+        priority=read_priority(body, headers),
     )
 
 
@@ -110,8 +124,9 @@ def _tools(body: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple(tools)
 
 
-def _max_tokens(body: dict[str, Any]) -> int | None:
-    for key in ("max_completion_tokens", "max_tokens"):
+def read_limit(body: dict[str, Any], *keys: str) -> int | None:
+    """The most tokens that the answer may have: the first of `keys` that is there."""
+    for key in keys:
         value = body.get(key)
         if value is not None:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -120,8 +135,8 @@ def _max_tokens(body: dict[str, Any]) -> int | None:
     return None
 
 
-def _priority(body: dict[str, Any], headers: Mapping[str, str]) -> int:
-    """The header wins, as in vLLM; both are 64-bit integers, lower first."""
+def read_priority(body: dict[str, Any], headers: Mapping[str, str]) -> int:
+    """The engine's priority. The header wins, as in vLLM; both are 64-bit integers, lower first."""
     given: Any = headers.get("X-Vllm-Priority")
     if given is None:
         given = body.get("priority", 0)
@@ -206,10 +221,15 @@ def usage(*, prompt_tokens: int, output_tokens: int, cached_tokens: int) -> dict
     }
 
 
+def call_id(reply: Reply, index: int) -> str:
+    """The id by which the client returns the result of the answer's tool call `index`."""
+    return f"call_{reply.id}_{index}"
+
+
 def _tool_calls(reply: Reply) -> list[dict[str, Any]]:
     return [
         {
-            "id": f"call_{reply.id}_{index}",
+            "id": call_id(reply, index),
             "type": "function",
             "function": {"name": call.name, "arguments": call.arguments},
         }
@@ -257,6 +277,10 @@ class ChunkMaker:
         self._total = len(reply.answer.text) + sum(len(c["function"]["arguments"]) for c in calls)
         self._calls = calls
         self._next_call = 0
+
+    def opening(self) -> bytes:
+        """What is sent before the first token: nothing."""
+        return b""
 
     def upto(self, tokens: int) -> bytes:
         """Events for all that `tokens` output tokens say and that was not sent before."""

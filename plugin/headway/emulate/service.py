@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,12 @@ from headway.emulate.protocol import (
     whole_body,
 )
 from headway.emulate.requestlog import Entry, RequestLog
+from headway.emulate.responses import (
+    EventMaker,
+    read_responses,
+    response_body,
+    responses_usage,
+)
 from headway.emulate.wallclock import Ticket, WallClockEngine
 from headway.engine import Finished, FirstToken, Rejected
 
@@ -38,6 +44,8 @@ STREAM_TICK_S = 0.02
 """Between two writes of a stream at real time: as smooth as a real server's."""
 FAST_STREAM_TICK_S = 0.1
 """The same when sped up: nobody watches, and sixty streams must fit on part of a core."""
+
+_ID_BEGINS: dict[Kind, str] = {"chat": "chatcmpl-", "text": "cmpl-", "responses": "resp_"}
 
 
 class EmulatedServer:
@@ -60,6 +68,7 @@ class EmulatedServer:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._down])
         app.router.add_post(f"{self.path}/chat/completions", self._chat)
         app.router.add_post(f"{self.path}/completions", self._text)
+        app.router.add_post(f"{self.path}/responses", self._responses)
         app.router.add_get(f"{self.path}/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
@@ -101,6 +110,9 @@ class EmulatedServer:
     async def _text(self, request: web.Request) -> web.StreamResponse:
         return await self._completion(request, "text")
 
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._completion(request, "responses")
+
     async def _completion(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         entry = self.log.open(
             endpoint=self.name, path=request.path, headers=request.headers, at=self.engine.now()
@@ -119,7 +131,7 @@ class EmulatedServer:
             entry.ended_s = self.engine.now()
 
     async def _served(self, request: web.Request, kind: Kind, entry: Entry) -> web.StreamResponse:
-        wanted = read_request(await request.read(), kind=kind, headers=request.headers)
+        wanted = _read(await request.read(), kind=kind, headers=request.headers)
         entry.model, entry.priority, entry.stream = wanted.model, wanted.priority, wanted.stream
         entry.keys = tuple(sorted(wanted.body))
         fault = self.faults.for_request(request.headers.get(FAULT_HEADER))
@@ -144,7 +156,7 @@ class EmulatedServer:
             _check_taken(ticket)
             if wanted.stream:
                 return await self._streamed(request, wanted, reply, ticket, entry, fault)
-            return await self._whole(request, reply, ticket, entry, fault)
+            return await self._whole(request, wanted, reply, ticket, entry, fault)
         finally:
             self.engine.cancel(ticket)
 
@@ -163,11 +175,12 @@ class EmulatedServer:
             )
         prompt = rendered(wanted)
         room = (spec.context_tokens or self.engine.profile.kv_tokens) - token_count(prompt)
+        limit = "max_output_tokens" if wanted.kind == "responses" else "max_tokens"
         if room < 1 or (wanted.max_tokens or 1) > room:
             raise BadRequest(
                 f"This model's maximum context length is {room + token_count(prompt)} tokens; "
-                f"the prompt has {token_count(prompt)} and max_tokens is {wanted.max_tokens}.",
-                param="max_tokens",
+                f"the prompt has {token_count(prompt)} and {limit} is {wanted.max_tokens}.",
+                param=limit,
             )
         body = wanted.body
         answer = self._answer(
@@ -176,18 +189,17 @@ class EmulatedServer:
                 skill=spec.skill,
                 messages=wanted.messages,
                 tools=wanted.tools,
-                tool_choice=body.get("tool_choice"),
+                tool_choice=wanted.tool_choice,
                 max_tokens=wanted.max_tokens,
-                response_format=body.get("response_format"),
+                response_format=wanted.response_format,
                 seed=body.get("seed"),
                 temperature=body.get("temperature"),
                 user=str(body.get("user") or ""),
             )
         )
         answer, finish_reason = cut(answer, min(room, wanted.max_tokens or room))
-        name = "chatcmpl" if wanted.kind == "chat" else "cmpl"
         return prompt, Reply(
-            id=f"{name}-{request_id or next(self._ids)}",
+            id=f"{_ID_BEGINS[wanted.kind]}{request_id or next(self._ids)}",
             kind=wanted.kind,
             model=wanted.model,
             created=int(datetime.now(UTC).timestamp()),
@@ -205,7 +217,13 @@ class EmulatedServer:
             raise BadRequest(message, status=500) from error
 
     async def _whole(
-        self, request: web.Request, reply: Reply, ticket: Ticket, entry: Entry, fault: str
+        self,
+        request: web.Request,
+        wanted: Wanted,
+        reply: Reply,
+        ticket: Ticket,
+        entry: Entry,
+        fault: str,
     ) -> web.StreamResponse:
         if fault == "drop":
             await ticket.first
@@ -213,8 +231,11 @@ class EmulatedServer:
             return _break_off(request)
         end = _finished(await ticket.end)
         self._book(entry, end)
-        body = msgspec.json.encode(whole_body(reply, _used(entry)))
-        response = web.Response(body=body, content_type="application/json")
+        if wanted.kind == "responses":
+            content = response_body(reply, wanted, _used(entry, wanted))
+        else:
+            content = whole_body(reply, _used(entry, wanted))
+        response = web.Response(body=msgspec.json.encode(content), content_type="application/json")
         await response.prepare(request)
         await response.write_eof()
         self.engine.note_delivery(ticket, end)
@@ -234,7 +255,10 @@ class EmulatedServer:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         )
         await response.prepare(request)
-        chunks = ChunkMaker(reply)
+        chunks = EventMaker(reply, wanted) if wanted.kind == "responses" else ChunkMaker(reply)
+        opening = chunks.opening()
+        if opening:
+            await response.write(opening)
         first = await ticket.first
         if isinstance(first, FirstToken):
             entry.first_token_s = first.at
@@ -251,7 +275,7 @@ class EmulatedServer:
                     await response.write(news)
         end = _finished(ticket.end.result())
         self._book(entry, end)
-        await response.write(chunks.finish(_used(entry) if wanted.include_usage else None))
+        await response.write(chunks.finish(_used(entry, wanted) if wanted.include_usage else None))
         await response.write_eof()
         self.engine.note_delivery(ticket, end)
         entry.outcome = "ok"
@@ -269,8 +293,15 @@ class EmulatedServer:
         return web.json_response(body, status=status)
 
 
-def _used(entry: Entry) -> dict[str, Any]:
-    return usage(
+def _read(raw: bytes, *, kind: Kind, headers: Mapping[str, str]) -> Wanted:
+    if kind == "responses":
+        return read_responses(raw, headers=headers)
+    return read_request(raw, kind=kind, headers=headers)
+
+
+def _used(entry: Entry, wanted: Wanted) -> dict[str, Any]:
+    told = responses_usage if wanted.kind == "responses" else usage
+    return told(
         prompt_tokens=entry.prompt_tokens,
         output_tokens=entry.output_tokens,
         cached_tokens=entry.cached_tokens,
