@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    ?= demo-out
 
-.PHONY: help setup demo demo-quick test lint types imports wheel bench golden check clean
+.PHONY: help setup demo demo-quick demo-all demo-proxy test lint types imports wheel bench golden trace check clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -27,6 +27,14 @@ demo-quick: $(READY)   ## a shortened demo, for CI
 	@mkdir -p $(OUT)
 	$(BIN)/headway demo --quick --json $(OUT)/quick.json --plot $(OUT)/quick.png
 
+demo-all: $(READY)   ## the demo with the arms on a LiteLLM Router too (under 8 minutes)
+	@mkdir -p $(OUT)
+	$(BIN)/headway demo --arms all --json $(OUT)/all.json --plot $(OUT)/all.png
+
+demo-proxy: $(READY)   ## a shorter demo through LiteLLM's proxy, with and without Headway (under 5 minutes)
+	@mkdir -p $(OUT)
+	$(BIN)/headway demo --proxy --json $(OUT)/proxy.json --plot $(OUT)/proxy.png
+
 test: $(READY)   ## all tests
 	$(BIN)/python -m pytest
 
@@ -46,10 +54,13 @@ wheel: $(READY)  ## build the wheel and run the tests against it in a clean envi
 bench: $(READY)  ## costs as ratios within one run, into bench.json
 	$(BIN)/python -m tests.bench --json bench.json
 
+trace: $(READY)  ## run a sample graph, write its spans and a picture of it into trace-out/
+	$(BIN)/python -m headway_samples.trace --out trace-out
+
 golden: $(READY) ## record the golden journals anew; commit them with the reason
 	$(BIN)/python tests/golden/record.py
 
 check: lint types imports test   ## what to run before a commit
 
 clean:           ## remove what was made here
-	rm -rf $(VENV) dist build demo-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build demo-out trace-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,7 @@ from uuid import UUID
 from langgraph.callbacks import GraphCallbackHandler
 
 from headway.calling.guard import complaints
+from headway_langgraph.tools import tool_ended, tool_started
 from headway_langgraph.tracker import Tracker
 
 OWN_TYPES = ("openai-chat", "openai")
@@ -48,7 +49,6 @@ class HeadwayHandler(GraphCallbackHandler):
     run_inline = True
     raise_error = False
     ignore_chain = False  # read at every event; as a property of the base it costs more
-    ignore_agent = True
     ignore_retriever = True
     ignore_retry = True
     ignore_custom_event = True
@@ -62,6 +62,15 @@ class HeadwayHandler(GraphCallbackHandler):
 
     def __hash__(self) -> int:
         return hash(HeadwayHandler)
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Whether tools are of no interest, as to everybody but a watcher; read for tools only."""
+        try:
+            return not self._tracker.watchers
+        except Exception as error:  # noqa: BLE001 - the host's boundary
+            complaints.add("ignore_agent", error)
+            return True
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A graph may be copied deeply or pickled: the copy reports to where it then is.
@@ -126,6 +135,23 @@ class HeadwayHandler(GraphCallbackHandler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A model failed, or its stream was abandoned."""
         self._tracker.llm_ended(run_id)
+
+    @_safe
+    def on_tool_start(
+        self, serialized: Any, input_str: str, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """A tool is about to run."""
+        tool_started(self._tracker.watchers, run_id, serialized, kwargs)
+
+    @_safe
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A tool has answered."""
+        tool_ended(self._tracker.watchers, run_id)
+
+    @_safe
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """A tool raised, was cancelled or paused."""
+        tool_ended(self._tracker.watchers, run_id, error)
 
     @_safe
     def on_interrupt(self, event: Any) -> None:

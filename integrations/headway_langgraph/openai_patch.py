@@ -2,7 +2,7 @@
 
 Four methods of `openai._base_client` are wrapped, each with one purpose:
 `request` (a call begins and ends), `_prepare_options` (before each attempt:
-ask and apply), `_build_request` (no credential follows to another host) and
+ask and apply), `_build_request` (the headers: no credential follows to another host) and
 `_sleep_for_retry` (an attempt failed and its slot is free while the SDK waits).
 Idempotent, reversible, checked before anything is changed, and inert outside a
 run of a scheduled graph. The SDK's clients above (raw, LangChain's) stay as they are.
@@ -12,23 +12,40 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
-from headway.calling.apply import Rewrite, is_secret, public_url, rewrite
-from headway.calling.calls import ON_LOOP_HOLD_LIMIT_S, Call, Calls, error_kind
+from headway.calling.apply import Outgoing, Rewrite, public_url, rewrite, rewrite_for_litellm
+from headway.calling.calls import (
+    HOLD_LIMIT_S,
+    ON_LOOP_HOLD_LIMIT_S,
+    Call,
+    Calls,
+    decided,
+    error_kind,
+)
 from headway.calling.guard import complaints, warn_once
-from headway.client import Route, Scheduling, get_client
+from headway.calling.responses import holds_sealed_reasoning
+from headway.client import Route, get_client
 from headway.context import live_scope
 from headway.context import scope as current_scope
 from headway.core.facts import CallReady
+from headway.core.types import EndpointId
+from headway_langgraph.openai_requests import (
+    FOREIGN_URL,
+    SEALED,
+    body_of,
+    callers_headers,
+    is_call,
+    path_of,
+    read_timeout,
+    untouchable,
+)
+from headway_langgraph.sending import Forwarding, Sending, build, current, sending_of
 from headway_langgraph.streams import follow, note
 from headway_langgraph.tracker import llm_run
 
 MODULE = "openai._base_client"
-PATHS = ("chat/completions", "completions")
 EXPECTED = {
     "_prepare_options": ("self", "options"),
     "request": ("self", "cast_to", "options", "stream", "stream_cls"),
@@ -36,8 +53,6 @@ EXPECTED = {
     "_sleep_for_retry": ("self", "retries_taken", "max_retries", "options", "response"),
 }
 """The parameters that each patched method must have; anything else is another SDK."""
-
-_current: ContextVar[Call | None] = ContextVar("headway_call", default=None)
 
 
 class OpenAIPatch:
@@ -73,7 +88,7 @@ class OpenAIPatch:
         self._wrap(asynchronous, "_prepare_options", self._aprepare)
         self._wrap(sync, "_sleep_for_retry", _retry)
         self._wrap(asynchronous, "_sleep_for_retry", _retry)
-        self._wrap(module.BaseClient, "_build_request", _build)
+        self._wrap(module.BaseClient, "_build_request", build)
         return True
 
     def uninstall(self) -> None:
@@ -96,88 +111,101 @@ class OpenAIPatch:
 
     def _request(self, original: Any) -> Any:
         def request(sdk: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
-            call = self._begin(sdk, options)
-            if call is None and _current.get() is None:
+            now = self._begin(sdk, options)
+            outer = current.get()
+            if now is None and outer is None:
                 return original(sdk, cast_to, options, *args, **kwargs)
-            outer = _current.get()
-            _current.set(call)
+            current.set(now)
             try:
                 response = original(sdk, cast_to, options, *args, **kwargs)
             except BaseException as error:
-                _failed(call, error)
+                _failed(now, error)
                 raise
             finally:
-                _current.set(outer)
-            if call is not None:
-                note("openai response", follow, call, response)
+                current.set(outer)
+            if isinstance(now, Sending):
+                note("openai response", follow, now.call, response)
             return response
 
         return request
 
     def _arequest(self, original: Any) -> Any:
         async def request(sdk: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
-            call = self._begin(sdk, options)
-            if call is None and _current.get() is None:
+            now = self._begin(sdk, options)
+            outer = current.get()
+            if now is None and outer is None:
                 return await original(sdk, cast_to, options, *args, **kwargs)
-            outer = _current.get()
-            _current.set(call)
+            current.set(now)
             try:
                 response = await original(sdk, cast_to, options, *args, **kwargs)
             except BaseException as error:
-                _failed(call, error)
+                _failed(now, error)
                 raise
             finally:
-                _current.set(outer)
-            if call is not None:
-                note("openai response", follow, call, response)
+                current.set(outer)
+            if isinstance(now, Sending):
+                note("openai response", follow, now.call, response)
             return response
 
         return request
 
-    def _begin(self, sdk: Any, options: Any) -> Call | None:
+    def _begin(self, sdk: Any, options: Any) -> Sending | Forwarding | None:
         try:
-            return self._begin_call(sdk, options)
+            return self._begin_request(sdk, options)
         except Exception as error:  # noqa: BLE001 - the host's boundary
             complaints.add("openai request", error)
             return None
 
-    def _begin_call(self, sdk: Any, options: Any) -> Call | None:
-        if current_scope.get() is None or options.method.lower() != "post":
-            return None
-        path = options.url.strip("/")
-        if path not in PATHS and path != "responses":
+    def _begin_request(self, sdk: Any, options: Any) -> Sending | Forwarding | None:
+        if current_scope.get() is None or decided.get() is not None or not is_call(options):
             return None
         scope = live_scope()
-        if scope is None or scope.off:
-            return None
         client = get_client()
-        if client.is_off():
+        if scope is None or client.is_off():
             return None
         base_url = str(sdk.base_url)
-        why = _untouchable(client, sdk, options, path, base_url)
+        forwards = client.gateway_for(base_url) == "headway"
+        if scope.off and not forwards:
+            return None
+        why = "" if forwards else untouchable(client, sdk, options)
         if why:
             self._calls.coverage.passed(client, why, public_url(base_url))
             return None
-        llm = llm_run.get()
-        model_run = None if llm is None else self._calls.llms.get(llm)
-        return self._calls.begin(
+        timeout_s = read_timeout(sdk, options)
+        call = self._calls.begin(
             client=client,
             sdk=sdk,
             scope=scope,
-            body=_body(options),
-            way="chat_openai" if model_run is not None and model_run.own else "openai",
-            timeout_s=_read_timeout(sdk, options),
+            body=body_of(options),
+            way=self._way(),
+            timeout_s=timeout_s,
         )
+        if forwards:
+            self._calls.coverage.covered(client, "gateway")
+            return Forwarding(
+                sdk=sdk, client=client, scope=scope, ask=call.asked, timeout_s=timeout_s
+            )
+        if not call.asked.loop_model and holds_sealed_reasoning(body_of(options)):
+            self._calls.coverage.passed(client, SEALED, public_url(base_url))
+            return None
+        return Sending(sdk=sdk, call=call)
+
+    def _way(self) -> str:
+        llm = llm_run.get()
+        model_run = None if llm is None else self._calls.llms.get(llm)
+        return "chat_openai" if model_run is not None and model_run.own else "openai"
 
     # Before each attempt
 
     def _prepare(self, original: Any) -> Any:
         def prepare_options(sdk: Any, options: Any) -> Any:
             options = original(sdk, options)
-            call = _current.get()
-            if call is not None and call.sdk is sdk:
+            sending = sending_of(sdk)
+            if sending is not None:
                 try:
-                    self._settle(call, options, call.client.decide(_question(call)))
+                    sending.begin_attempt()
+                    route = sending.call.client.decide(_question(sending.call, _hold_limit()))
+                    self._settle(sending, options, route)
                 except Exception as error:  # noqa: BLE001 - the host's boundary
                     complaints.add("openai _prepare_options", error)
             return options
@@ -187,51 +215,81 @@ class OpenAIPatch:
     def _aprepare(self, original: Any) -> Any:
         async def prepare_options(sdk: Any, options: Any) -> Any:
             options = await original(sdk, options)
-            call = _current.get()
-            if call is not None and call.sdk is sdk:
+            sending = sending_of(sdk)
+            if sending is not None:
                 try:
-                    route = await call.client.adecide(call.next_attempt())
-                    self._settle(call, options, route)
+                    sending.begin_attempt()
+                    route = await sending.call.client.adecide(_question(sending.call, HOLD_LIMIT_S))
+                    self._settle(sending, options, route)
                 except Exception as error:  # noqa: BLE001 - the host's boundary
                     complaints.add("openai _prepare_options", error)
             return options
 
         return prepare_options
 
-    def _settle(self, call: Call, options: Any, route: Route) -> None:
+    def _settle(self, sending: Sending, options: Any, route: Route) -> None:
         """Apply `route` to this attempt's options, all of it or nothing."""
-        client, base_url = call.client, str(call.sdk.base_url)
-        if route.endpoint is not None and client.endpoint_for(base_url) is None:
+        call = sending.call
+        client, base_url = call.client, str(sending.sdk.base_url)
+        through_litellm = client.gateway_for(base_url) == "litellm"
+        known = through_litellm or client.endpoint_for(base_url) is not None
+        if route.endpoint is not None and not known:
             # The pool was not known when the call began, and now it is: not one of its URLs.
             call.close("cancelled")
-            self._calls.coverage.passed(client, _FOREIGN_URL, public_url(base_url))
+            self._calls.coverage.passed(client, FOREIGN_URL, public_url(base_url))
             return
-        headers = _given(options.headers)
-        change = rewrite(
-            route,
-            base_url=base_url,
-            path=options.url.strip("/"),
-            json_data=options.json_data,
-            extra_json=options.extra_json,
-            headers=headers,
-            want_usage=call.way == "chat_openai" and bool(options.json_data.get("stream")),
-        )
+        change = _change(sending, options, route, through_litellm)
         if change is not None:
-            _change(call, options, headers, change)
+            sending.change(options, change)
             self._calls.coverage.covered(client, call.way)
-        call.sent(route)
+        elif through_litellm:
+            # It chooses by itself, and nobody here learns what.
+            route = Route(endpoint=None, why=route.why)
+        call.sent(route, unchanged=None if through_litellm else client.endpoint_for(base_url))
 
 
-def _question(call: Call) -> CallReady:
-    """What a synchronous call asks: on an event loop it must not be held for long."""
+def _change(sending: Sending, options: Any, route: Route, through_litellm: bool) -> Rewrite | None:
+    call, base_url = sending.call, str(sending.sdk.base_url)
+    if not route.applies:
+        return None
+    request = Outgoing(
+        url=options.url,
+        json_data=options.json_data,
+        extra_json=options.extra_json,
+        headers=callers_headers(sending.sdk, options),
+    )
+    carried = call.client.watchers.headers(call.asked)
+    # The Responses API always tells the usage of a stream.
+    want_usage = (
+        call.way == "chat_openai"
+        and bool(options.json_data.get("stream"))
+        and path_of(options) != "responses"
+    )
+    if through_litellm:
+        return rewrite_for_litellm(
+            route, call.asked, request, carried=carried, want_usage=want_usage
+        )
+    return rewrite(
+        route, call.asked, request, base_url=base_url, carried=carried, want_usage=want_usage
+    )
+
+
+def _question(call: Call, hold_limit_s: float) -> CallReady:
+    """What the next attempt asks. A gateway reaches what has no URL of its own, too."""
+    pool = call.client.pool
+    endpoints: tuple[EndpointId, ...] = ()
+    if pool is not None and call.client.gateway_for(str(call.sdk.base_url)):
+        endpoints = tuple(spec.id for spec in pool.endpoints)
+    return call.next_attempt(hold_limit_s=hold_limit_s, endpoints=endpoints)
+
+
+def _hold_limit() -> float:
+    """How long a synchronous call may be held: on an event loop not for long."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return call.next_attempt()
-    return call.next_attempt(hold_limit_s=ON_LOOP_HOLD_LIMIT_S)
-
-
-_FOREIGN_URL = "base URL is no endpoint of the pool"
+        return HOLD_LIMIT_S
+    return ON_LOOP_HOLD_LIMIT_S
 
 
 def unknown_in(module: ModuleType) -> str:
@@ -257,73 +315,13 @@ def unknown_in(module: ModuleType) -> str:
     return ""
 
 
-def _untouchable(client: Scheduling, sdk: Any, options: Any, path: str, base_url: str) -> str:
-    """Why this request must go out as it is; empty if it may be scheduled."""
-    if any("Azure" in cls.__name__ for cls in type(sdk).__mro__):
-        return "azure clients are not covered"
-    if path == "responses":
-        return "responses api: not covered yet"
-    if "@" in urlsplit(base_url).netloc:
-        return "the base URL holds a user name or password"
-    if client.pool is not None and client.endpoint_for(base_url) is None:
-        return _FOREIGN_URL
-    if not isinstance(options.json_data, dict):
-        return "the request has no JSON body"
-    if getattr(sdk, "_provider_runtime", None) or getattr(sdk, "workload_identity", None):
-        return "the client signs its requests itself"
-    if getattr(getattr(sdk, "_client", None), "auth", None) is not None:
-        return "the client's HTTP client signs its requests itself"
-    if sdk.default_query or _given(options.params):
-        return "the request has URL parameters, which may hold a key"
-    return ""
-
-
-def _change(call: Call, options: Any, headers: dict[str, Any], change: Rewrite) -> None:
-    call.untouched = (options.url, options.json_data, options.extra_json, options.headers)
-    if change.foreign:
-        headers = {name: value for name, value in headers.items() if name not in change.drop}
-        # The SDK insists on a credential, or on being told that there is to be none.
-        headers["Authorization"] = change.authorization or _omit()
-        call.foreign, call.own_authorization = True, change.authorization
-        options.headers = headers
-    options.url = change.url
-    options.json_data = change.json_data
-    options.extra_json = change.extra_json
-
-
-def _build(original: Any) -> Any:
-    def build_request(sdk: Any, options: Any, **kwargs: Any) -> Any:
-        request = original(sdk, options, **kwargs)
-        call = _current.get()
-        if call is None or call.sdk is not sdk or not call.foreign:
-            return request
-        try:
-            _strip(request.headers, call.own_authorization)
-        except Exception as error:  # noqa: BLE001 - the host's boundary
-            # A key must not go to another host, so the request goes where it was meant to.
-            complaints.add("openai _build_request", error)
-            options.url, options.json_data, options.extra_json, options.headers = call.untouched
-            return original(sdk, options, **kwargs)
-        return request
-
-    return build_request
-
-
-def _strip(headers: Any, own_authorization: str | None) -> None:
-    """Take every credential off the finished request: the HTTP client below adds its own too."""
-    for name in [name for name in headers if is_secret(name)]:
-        del headers[name]
-    if own_authorization is not None:
-        headers["Authorization"] = own_authorization
-
-
 def _retry(original: Any) -> Any:
     # The asynchronous original returns its coroutine through here: the attempt is
     # closed before the wait either way.
     def sleep_for_retry(sdk: Any, **kwargs: Any) -> Any:
-        call = _current.get()
-        if call is not None and call.sdk is sdk:
-            note("openai _sleep_for_retry", _attempt_failed, call, kwargs.get("response"))
+        sending = sending_of(sdk)
+        if sending is not None:
+            note("openai _sleep_for_retry", _attempt_failed, sending.call, kwargs.get("response"))
         return original(sdk, **kwargs)
 
     return sleep_for_retry
@@ -343,32 +341,6 @@ def _transport_kind(error: BaseException) -> str:
     return kind if kind in ("timeout", "connect") else "connect"
 
 
-def _failed(call: Call | None, error: BaseException) -> None:
-    if call is not None:
-        note("openai request end", call.failed, error)
-
-
-def _body(options: Any) -> dict[str, Any]:
-    extra = options.extra_json
-    return {**options.json_data, **extra} if extra else options.json_data
-
-
-def _given(value: Any) -> dict[str, Any]:
-    """A mapping of the SDK's options as a new dict; its "not given" marks count as empty."""
-    return dict(value) if hasattr(value, "keys") else {}
-
-
-def _omit() -> Any:
-    from openai._types import Omit
-
-    return Omit()
-
-
-def _read_timeout(sdk: Any, options: Any) -> float | None:
-    """Seconds that the caller gives the request; None: no limit."""
-    timeout = options.timeout
-    said = timeout is None or isinstance(timeout, (int, float)) or hasattr(timeout, "read")
-    if not said:
-        timeout = sdk.timeout
-    timeout = getattr(timeout, "read", timeout)
-    return float(timeout) if isinstance(timeout, (int, float)) else None
+def _failed(now: Sending | Forwarding | None, error: BaseException) -> None:
+    if isinstance(now, Sending):
+        note("openai request end", now.call.failed, error)

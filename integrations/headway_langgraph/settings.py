@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from headway.calling.guard import warn_once
 from headway.context import Scope
 
@@ -135,3 +137,13 @@ def _number(metadata: Mapping[str, Any], key: str) -> float | None:
         return number
     warn_once(key, "headway: %s should be a number >= 0, not %r; it is ignored", key, value)
     return None
+
+
+def said_of_node(scope: Scope, metadata: Mapping[str, Any]) -> Scope:
+    """`scope` with what the node's own metadata pin or switch off."""
+    pinned = metadata.get("headway_models")
+    return replace(
+        scope,
+        models=narrow(scope.models, names(pinned)) if pinned else scope.models,
+        off=scope.off or truth(metadata.get("headway_off")),
+    )

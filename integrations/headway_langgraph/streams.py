@@ -33,7 +33,13 @@ def follow(call: Call, response: Any) -> None:
         _follow_raw(call, response)
     else:
         call.answer.absorb(response)
-        call.close()
+        _over(call)
+
+
+def _over(call: Call) -> None:
+    """The answer is whole. A failure that came as an answer is one all the same."""
+    error = call.answer.error
+    call.close("error" if error else "ok", error=error)
 
 
 def _follow_stream(call: Call, stream: Any) -> None:
@@ -53,7 +59,7 @@ def _chunks(call: Call, inner: Iterator[Any]) -> Iterator[Any]:
     except BaseException as error:
         note("stream end", call.failed, error)
         raise
-    note("stream end", call.close)
+    note("stream end", _over, call)
 
 
 async def _achunks(call: Call, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -64,7 +70,7 @@ async def _achunks(call: Call, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
     except BaseException as error:
         note("stream end", call.failed, error)
         raise
-    note("stream end", call.close)
+    note("stream end", _over, call)
 
 
 def _close_with(call: Call, closable: Any) -> None:
@@ -83,7 +89,7 @@ def _follow_raw(call: Call, raw: Any) -> None:
     http_response = raw.http_response
     if http_response.is_stream_consumed or http_response.is_closed:
         call.answer.absorb(msgspec.json.decode(http_response.content))
-        call.close()
+        _over(call)
         return
     host_parse = raw.parse
 
@@ -119,7 +125,7 @@ def _raw_over(call: Call, http_response: Any) -> None:
         http_response, "_content"
     ):
         call.answer.absorb(msgspec.json.decode(http_response.content))
-    call.close()
+    _over(call)
 
 
 async def _aparsed(call: Call, parsing: Any) -> Any:

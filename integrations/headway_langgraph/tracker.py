@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from headway.calling.calls import Calls, ModelRun
 from headway.client import get_client
+from headway.client.watching import Watchers
 from headway.context import Scope, live_scope
 from headway.context import scope as current_scope
 from headway.core.facts import NodeEnded, NodeStarted, RunEnded
@@ -24,7 +25,8 @@ from headway.core.types import NodeId, Outcome, RunId
 from headway_langgraph.events import STEP_TAG, is_task, outcome_of, resumes, task_id
 from headway_langgraph.known import KnownGraphs
 from headway_langgraph.records import Chain, Node, Run
-from headway_langgraph.settings import inherit, names, narrow, read, truth
+from headway_langgraph.settings import inherit, read, said_of_node
+from headway_langgraph.tools import raised
 from headway_langgraph.topology import Topology
 
 llm_run: ContextVar[UUID | None] = ContextVar("headway_llm_run", default=None)
@@ -47,6 +49,11 @@ class Tracker:
         self._chains: dict[int, Chain] = {}
         self._known = KnownGraphs()
         self._lock = threading.Lock()
+
+    @property
+    def watchers(self) -> Watchers:
+        """Who in this process sees what happens."""
+        return get_client().watchers
 
     def forked(self) -> None:
         """In a forked child: forget the parent's runs, and its lock, which may be held.
@@ -106,6 +113,7 @@ class Tracker:
             if error is None and not node.is_task:
                 self._tell_ended(node, "ok")
             else:
+                raised(node.run, node.id, error)
                 self._end_node(node, outcome)
             return
         chain = self._chains.pop(key, None)
@@ -115,6 +123,7 @@ class Tracker:
             return
         run = self._runs.get(key)
         if run is not None:
+            raised(run, None, error)
             self._end_run(run, "interrupted" if outcome == "ok" and run.interrupted else outcome)
 
     def interrupted(self, run_id: UUID | None) -> None:
@@ -338,7 +347,7 @@ class Tracker:
             run.scope, node=node_id, node_name=name, parents=parents, visit=visit, step=step
         )
         if "headway_models" in metadata or "headway_off" in metadata:
-            scope = _said_of_node(scope, metadata)
+            scope = said_of_node(scope, metadata)
         if caller is not None:
             scope = replace(scope, outer=caller)
         if run.timeouts and name in run.timeouts:
@@ -381,13 +390,3 @@ class Tracker:
         self._calls.close_node(node_id)
         if not run.off:
             run.client.observe(NodeEnded(run=run.id, node=node_id, outcome=outcome))
-
-
-def _said_of_node(scope: Scope, metadata: Mapping[str, Any]) -> Scope:
-    """`scope` with what the node's own metadata pin or switch off."""
-    pinned = metadata.get("headway_models")
-    return replace(
-        scope,
-        models=narrow(scope.models, names(pinned)) if pinned else scope.models,
-        off=scope.off or truth(metadata.get("headway_off")),
-    )

@@ -66,6 +66,11 @@ class SamplePool:
             (each.id, each.url, each.model) for each in self.endpoints if each.model in models
         )
 
+    @property
+    def idle_grace_s(self) -> float:
+        """How long an endpoint may idle for a better one, in wall seconds."""
+        return IDLE_GRACE_S / self.speedup
+
     def write(self, path: Path) -> Path:
         """Write the pool file. Times in its profiles are wall seconds, so `speedup` is in them."""
         path.write_text(yaml.safe_dump(self._content(), sort_keys=False))
@@ -79,13 +84,11 @@ class SamplePool:
                     "url": each.url,
                     "model": each.model,
                     "engine": "emulated",
-                    "profile": self._profile(each.model),
+                    "profile": self.profile(each.model),
                 }
                 for each in self.endpoints
             ],
-            "models": {
-                POOL_NAME: {"any_of": list(MODELS), "idle_grace_s": IDLE_GRACE_S / self.speedup}
-            },
+            "models": {POOL_NAME: {"any_of": list(MODELS), "idle_grace_s": self.idle_grace_s}},
             "quality": dict(PRIORS),
             "emulate": {
                 "speedup": self.speedup,
@@ -101,7 +104,8 @@ class SamplePool:
             },
         }
 
-    def _profile(self, model: str) -> dict[str, Any]:
+    def profile(self, model: str) -> dict[str, Any]:
+        """What a user would write down of an endpoint's speed, in wall seconds."""
         true = PRESETS[_PRESET[model]]
         return {
             "prefill_s": true.prefill_s / self.speedup,

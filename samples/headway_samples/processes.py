@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -30,21 +30,27 @@ class NotStarted(RuntimeError):
 async def emulator(pool: SamplePool, *, folder: Path) -> AsyncIterator[None]:
     """The pool's endpoints, up and answering inside the block."""
     file = pool.write(folder / "pool.yaml")
-    command = ("emulate", str(file))
-    async with _process(command, folder / "emulator.log", lambda: _answers(pool)):
+    command = headway_command("emulate", str(file))
+    async with process(command, folder / "emulator.log", lambda: _answers(pool)):
         yield
 
 
 @contextlib.asynccontextmanager
-async def daemon(pool: SamplePool, *, folder: Path) -> AsyncIterator[Path]:
+async def daemon(
+    pool: SamplePool, *, folder: Path, home: Path | None = None, litellm: Path | None = None
+) -> AsyncIterator[Path]:
     """A fresh daemon over `pool`, with nothing learned: yields its socket.
 
-    Socket, journal and what it learns lie in a new folder of its own, which
-    only this user may enter.
+    Socket, journal and what it learns lie in `home`, an empty folder that only
+    this user may enter; by default in a new one. With `litellm` the pool is what
+    that configuration of LiteLLM's proxy says.
     """
-    file = pool.write(folder / "pool.yaml")
-    path = Path(tempfile.mkdtemp(prefix="daemon-", dir=folder)) / "headway.sock"
-    command = ("up", "--config", str(file), "--socket", str(path))
+    if litellm is None:
+        config = ("--config", str(pool.write(folder / "pool.yaml")))
+    else:
+        config = ("--litellm", str(litellm))
+    path = (home or Path(tempfile.mkdtemp(prefix="daemon-", dir=folder))) / "headway.sock"
+    command = headway_command("up", *config, "--socket", str(path))
 
     async def listens() -> bool:
         try:
@@ -54,14 +60,14 @@ async def daemon(pool: SamplePool, *, folder: Path) -> AsyncIterator[Path]:
         writer.close()
         return True
 
-    async with _process(command, folder / "daemon.log", listens):
+    async with process(command, folder / "daemon.log", listens):
         yield path
 
 
 async def explain(socket: Path, run: str = "last", *, as_json: bool = False) -> str:
     """What ``headway explain RUN [--json]`` prints."""
     process = await asyncio.create_subprocess_exec(
-        *_headway("explain", run, "--socket", str(socket), *(["--json"] if as_json else [])),
+        *headway_command("explain", run, "--socket", str(socket), *(["--json"] if as_json else [])),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "COLUMNS": "120"},
@@ -70,41 +76,55 @@ async def explain(socket: Path, run: str = "last", *, as_json: bool = False) -> 
     return printed.decode(errors="replace")
 
 
-def _headway(*arguments: str) -> tuple[str, ...]:
+def headway_command(*arguments: str) -> tuple[str, ...]:
+    """``headway ARGUMENTS``, in this Python."""
     return (sys.executable, "-m", "headway.cli.main", *arguments)
 
 
 @contextlib.asynccontextmanager
-async def _process(
-    arguments: tuple[str, ...], log: Path, ready: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[None]:
+async def process(
+    command: tuple[str, ...],
+    log: Path,
+    ready: Callable[[], Awaitable[bool]],
+    *,
+    env: Mapping[str, str] | None = None,
+    limit_s: float = START_LIMIT_S,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that runs inside the block. Raises `NotStarted` if it is not `ready` in time.
+
+    `env` is all of its environment; without, it has this process's.
+    """
     with log.open("ab") as said:
-        process = await asyncio.create_subprocess_exec(
-            *_headway(*arguments), stdout=said, stderr=said, start_new_session=True
+        started = await asyncio.create_subprocess_exec(
+            *command,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            env=env,
         )
     try:
-        await _until_ready(process, " ".join(arguments), log, ready)
-        yield
+        await _until_ready(started, " ".join(command), log, ready, limit_s=limit_s)
+        yield started
     finally:
-        await stop(process)
+        await stop(started)
 
 
 async def _until_ready(
-    process: asyncio.subprocess.Process,
+    started: asyncio.subprocess.Process,
     name: str,
     log: Path,
     ready: Callable[[], Awaitable[bool]],
+    *,
+    limit_s: float,
 ) -> None:
     try:
-        async with asyncio.timeout(START_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             while not await ready():
-                if process.returncode is not None:
-                    raise NotStarted(f"`headway {name}` ended at once:\n{_end_of(log)}")
+                if started.returncode is not None:
+                    raise NotStarted(f"`{name}` ended at once:\n{_end_of(log)}")
                 await asyncio.sleep(LOOK_EVERY_S)
     except TimeoutError:
-        raise NotStarted(
-            f"`headway {name}` did not answer within {START_LIMIT_S:g} s:\n{_end_of(log)}"
-        ) from None
+        raise NotStarted(f"`{name}` did not answer within {limit_s:g} s:\n{_end_of(log)}") from None
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

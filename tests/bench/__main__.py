@@ -1,4 +1,4 @@
-"""Runs all measurements, shows them, and writes ``bench.json``.
+"""Runs all measurements, or the sections named, shows them, and writes ``bench.json``.
 
 The exit status says only whether it could be measured: how fast something is
 depends on the machine, so goals are shown and never enforced.
@@ -6,7 +6,7 @@ depends on the machine, so goals are shown and never enforced.
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.bench import decision, handle, imports, latency, plugin
+from headway.core.errors import nearest
+from tests.bench import decision, handle, imports, latency, plugin, proxies, spans
 from tests.bench.measure import Result, to_json
 
 
@@ -27,31 +28,72 @@ class Sizes:
     node_pairs: int = 30
     calls: int = 200
     import_pairs: int = 15
+    traced_runs: int = 300
 
 
-QUICK = Sizes(decisions=1000, handled=50, node_pairs=2, calls=10, import_pairs=1)
+QUICK = Sizes(decisions=1000, handled=50, node_pairs=2, calls=10, import_pairs=1, traced_runs=5)
 
 
-def run(sizes: Sizes, progress: Progress) -> list[Result]:
-    """Every measurement, one after the other."""
-    results: list[Result] = []
+Part = Callable[[str, int], Callable[[], None]]
+"""Shows a part of so many steps; gives what tells of one."""
+
+
+def _decision(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("decisions over the socket", 2 * decision.ROUNDS)
+    results = decision.measure(samples=sizes.decisions, step=step)
+    echo_p50_us = results[0].value / results[0].ratio
+    step = part("the scheduler alone", handle.BLOCKS * (1 + len(handle.POLICIES)))
+    return results + handle.measure(decisions=sizes.handled, echo_p50_us=echo_p50_us, step=step)
+
+
+def _node(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("a node with and without", 2 * sizes.node_pairs)
+    return plugin.measure(pairs=sizes.node_pairs, step=step)
+
+
+def _latency(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("a call with and without", latency.STEPS * len(latency.WAYS))
+    return latency.measure(calls=sizes.calls, step=step)
+
+
+def _litellm(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("a call through LiteLLM", latency.STEPS * len(latency.LITELLM_WAYS))
+    return latency.measure(calls=sizes.calls, step=step, kind="litellm")
+
+
+def _proxy(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("a call through its proxy", proxies.STEPS * proxies.PARTS)
+    return proxies.measure(calls=sizes.calls, step=step)
+
+
+def _imports(sizes: Sizes, part: Part) -> list[Result]:
+    return imports.measure(pairs=sizes.import_pairs, step=part("imports", sizes.import_pairs))
+
+
+def _spans(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("spans", spans.ROUNDS + 1)
+    return spans.measure(runs=sizes.traced_runs, step=step)
+
+
+SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
+    "decision": _decision,
+    "node": _node,
+    "latency": _latency,
+    "litellm": _litellm,
+    "proxy": _proxy,
+    "imports": _imports,
+    "spans": _spans,
+}
+
+
+def run(sizes: Sizes, progress: Progress, sections: Sequence[str]) -> list[Result]:
+    """The measurements of `sections`, one after the other."""
 
     def part(name: str, total: int) -> Callable[[], None]:
         task = progress.add_task(name, total=total)
         return lambda: progress.advance(task)
 
-    step = part("decisions over the socket", 2 * decision.ROUNDS)
-    results += decision.measure(samples=sizes.decisions, step=step)
-    echo_p50_us = results[0].value / results[0].ratio
-    step = part("the scheduler alone", handle.BLOCKS * (1 + len(handle.POLICIES)))
-    results += handle.measure(decisions=sizes.handled, echo_p50_us=echo_p50_us, step=step)
-    step = part("a node with and without", 2 * sizes.node_pairs)
-    results += plugin.measure(pairs=sizes.node_pairs, step=step)
-    step = part("a call with and without", latency.STEPS * len(latency.WAYS))
-    results += latency.measure(calls=sizes.calls, step=step)
-    step = part("imports", sizes.import_pairs)
-    results += imports.measure(pairs=sizes.import_pairs, step=step)
-    return results
+    return [one for name in SECTIONS if name in sections for one in SECTIONS[name](sizes, part)]
 
 
 def table(results: list[Result]) -> Table:
@@ -79,13 +121,23 @@ def table(results: list[Result]) -> Table:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        metavar="SECTION",
+        help=f"what to measure (default: all): {', '.join(SECTIONS)}",
+    )
     parser.add_argument("--json", type=Path, required=True, help="where the results go")
     parser.add_argument("--quick", action="store_true", help="few samples: only shows that it runs")
     arguments = parser.parse_args()
+    for name in arguments.sections:
+        if name not in SECTIONS:
+            parser.error(f"no section `{name}`{nearest(name, SECTIONS)}")
+    sections = arguments.sections or tuple(SECTIONS)
     console = Console(width=None if sys.stdout.isatty() else 150)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        results = run(QUICK if arguments.quick else Sizes(), progress)
+        results = run(QUICK if arguments.quick else Sizes(), progress, sections)
     arguments.json.write_bytes(to_json(results))
     console.print(table(results))
     missed = [one.name for one in results if one.met is False]

@@ -96,7 +96,12 @@ def overhead(
 
 
 def added_p50(
-    name: str, bare: Sequence[float], with_it: Sequence[float], *, ratio_to: str, goal: float
+    name: str,
+    bare: Sequence[float],
+    with_it: Sequence[float],
+    *,
+    ratio_to: str,
+    goal: float | None = None,
 ) -> Result:
     """The difference of the two medians, in the unit of the values (ms); the goal is on it."""
     before = percentile(bare, 50)

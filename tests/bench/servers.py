@@ -49,6 +49,37 @@ def _whole() -> bytes:
     return _response(b"application/json", body)
 
 
+def _responded() -> bytes:
+    text = {"type": "output_text", "text": "yes", "annotations": []}
+    body = {
+        "id": "resp_x",
+        "object": "response",
+        "created_at": 1,
+        "model": "m",
+        "status": "completed",
+        "output": [
+            {
+                "id": "msg_x",
+                "type": "message",
+                "role": "assistant",
+                "status": "completed",
+                "content": [text],
+            }
+        ],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 9,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": 3,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 12,
+        },
+    }
+    return _response(b"application/json", json.dumps(body).encode())
+
+
 def _stream() -> bytes:
     deltas: list[tuple[dict[str, str], str | None]] = [
         ({"role": "assistant", "content": ""}, None),
@@ -77,6 +108,7 @@ class Model(asyncio.Protocol):
     """Answers every POST with the same few words, and every GET with a list of models."""
 
     whole = _whole()
+    responded = _responded()
     stream = _stream()
     models = _response(b"application/json", b'{"object": "list", "data": []}')
 
@@ -99,6 +131,8 @@ class Model(asyncio.Protocol):
             body, self._buffer = rest[:size], rest[size:]
             if head.startswith(b"GET"):
                 self._transport.write(self.models)
+            elif head.startswith(b"POST /v1/responses"):
+                self._transport.write(self.responded)
             else:
                 streamed = json.loads(body).get("stream")
                 self._transport.write(self.stream if streamed else self.whole)

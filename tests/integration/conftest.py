@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.litellm_proxy import MASTER_KEY, TEAM_KEY, LiteLLMProxy
 
 
 @pytest.fixture
@@ -17,3 +18,27 @@ def a() -> Iterator[FakeOpenAI]:
 def b() -> Iterator[FakeOpenAI]:
     with FakeOpenAI() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def one_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteLLMProxy]:
+    with FakeOpenAI() as a, FakeOpenAI() as b:
+        running = LiteLLMProxy(tmp_path_factory.mktemp("proxy"), a, b)
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.fixture
+def proxy(one_proxy: LiteLLMProxy) -> Iterator[LiteLLMProxy]:
+    """The session's LiteLLM proxy with fresh backends. No client's key may reach them."""
+    one_proxy.a.clear()
+    one_proxy.b.clear()
+    yield one_proxy
+    for server in (one_proxy.a, one_proxy.b):
+        server.release.set()
+        for request in server.requests:
+            told = f"{request.headers} {request.body}"
+            assert MASTER_KEY not in told and TEAM_KEY not in told

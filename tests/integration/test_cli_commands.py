@@ -5,9 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from headway.core.facts import CallEnded, NodeEnded, NodeStarted, RunEnded, RunS
 from headway.core.types import NodeId, RunId
 from headway.wire.journal import journals_in, read_journal
 from headway.wire.messages import Covered, Granted, Passed
+from tests.support import bare
 from tests.support.daemons import CONFIG, call, headway, process, until, write_config
 
 
@@ -50,23 +49,11 @@ def one_run(folder: Path, number: int = 1) -> None:
         client.send(Passed(why="its base URL is not in the pool", target="http://other/v1"))
 
 
-class Bare(BaseHTTPRequestHandler):
-    """An endpoint that is there, and that is all."""
-
-    def do_GET(self) -> None:
-        self.send_error(404)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def served() -> Iterator[str]:
     """`CONFIG` with endpoints that are up."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Bare) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield CONFIG.replace("127.0.0.1:9/", f"127.0.0.1:{server.server_port}/")
-        server.shutdown()
+    with bare.served() as config:
+        yield config
 
 
 def test_up_status_explain_mode_reload_and_replay(tmp_path: Path, served: str) -> None:
@@ -255,7 +242,7 @@ def test_a_missing_extra_is_named() -> None:
 def test_help_and_version() -> None:
     assert re.fullmatch(r"headway \d+\.\d+\.\d+\n", headway("--version").stdout)
     shown = headway("--help").stdout
-    for command in ("up", "status", "explain", "mode", "reload", "replay"):
+    for command in ("up", "status", "top", "explain", "report", "mode", "reload", "replay"):
         assert command in shown
     assert "Agents reach the daemon by its socket only" in " ".join(
         headway("up", "--help").stdout.replace("│", " ").split()

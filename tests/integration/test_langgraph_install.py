@@ -111,6 +111,9 @@ HOOKS = [
     "on_llm_start",
     "on_llm_end",
     "on_llm_error",
+    "on_tool_start",
+    "on_tool_end",
+    "on_tool_error",
     "on_interrupt",
     "on_resume",
 ]
@@ -136,6 +139,7 @@ def test_no_hook_raises(hook: str) -> None:
     for _ in range(2):
         getattr(handler, hook)(*args, **keywords)
     assert complaints.counts == {hook: 2}
+    assert handler.ignore_agent
     complaints.counts.clear()
 
 

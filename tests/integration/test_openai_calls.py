@@ -10,7 +10,7 @@ from langchain_openai import ChatOpenAI, OpenAI
 from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 
-from headway.core.facts import CallEnded, CallReady, FirstToken
+from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken
 from headway.core.types import EndpointId
 from headway_langgraph import schedule
 from tests.support.fake_client import FakeClient
@@ -401,3 +401,18 @@ async def test_parallel_calls_keep_apart(a: FakeOpenAI, b: FakeOpenAI, client: F
             assert len(body["messages"][0]["content"]) % 2 == odd
             assert body["model"] == model
     assert len({end.call for end in client.of(CallEnded)}) == 6
+
+
+async def test_in_shadow_mode_the_daemon_is_told_where_the_call_went(
+    a: FakeOpenAI, b: FakeOpenAI
+) -> None:
+    client = FakeClient(two_endpoints(a.url, b.url), choose=lambda ask: "b", source="shadow")
+
+    async def node(state: State) -> State:
+        await chat(a).ainvoke("hi")
+        return {}
+
+    with using(client):
+        await run(node)
+    assert len(a.requests) == 1 and not b.requests and "priority" not in a.bodies[0]
+    assert [fact.endpoint for fact in client.of(CallSent)] == ["a"]

@@ -105,3 +105,6 @@ class FakeScheduler:
 
     def status(self, at: Seconds) -> dict[str, Any]:
         return {"mode": self.pool.mode, "policy": self.recipe.policy, "seen": self.seen}
+
+    def overview(self, at: Seconds) -> dict[str, Any]:
+        return {"queue": [], "queue_total": 0, "runs": [], "runs_total": 0}

@@ -34,6 +34,7 @@ def using(client: FakeClient) -> Iterator[Installation]:
         for module in (install_module, patch_module, tracker_module):
             patch.setattr(module, "get_client", lambda: client)
         complaints.counts.clear()
+        installation.calls.forked()  # the books are the process's, and other tests' still
         try:
             yield installation
         finally:

@@ -1,13 +1,16 @@
 """The measuring helpers of the benchmarks, on numbers worked by hand."""
 
 import msgspec
+import openai
 import pytest
+from rich.progress import Progress
 
 from headway.core.facts import CallReady
 from headway.core.types import CallId
 from headway.daemon.config import load_config
 from headway.policy import make_scheduler
 from headway.wire.messages import FrameSplitter, Granted, decode_client, decode_daemon
+from tests.bench.__main__ import QUICK, SECTIONS, main, run
 from tests.bench.decision import echo_call, real_call
 from tests.bench.facts import call, config, live_runs, pool
 from tests.bench.handle import Driver
@@ -22,6 +25,8 @@ from tests.bench.measure import (
     quartiles,
     to_json,
 )
+from tests.bench.proxies import configuration
+from tests.bench.servers import server
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,10 @@ def test_added_latency_is_the_difference_of_medians_and_its_goal_is_in_milliseco
     assert (found.value, found.ratio) == (2.5, 0.5)
     assert found.met is False
     assert added_p50("x", [4.0], [6.0], ratio_to="bare", goal=2.0).met is True
+
+
+def test_without_a_goal_nothing_is_met_or_missed() -> None:
+    assert added_p50("x", [4.0], [6.0], ratio_to="bare").met is None
 
 
 def test_a_percentile_beside_the_references() -> None:
@@ -137,3 +146,40 @@ def test_a_block_keeps_as_many_calls_open_and_waiting(policy: str) -> None:
     assert (len(scheduler.books.calls), len(scheduler.books.waiting)) == (37, 7)
     assert driver.block(5) > 0
     assert (len(scheduler.books.calls), len(scheduler.books.waiting)) == (37, 7)
+
+
+def test_the_model_speaks_as_much_of_the_responses_api_as_the_sdk_reads() -> None:
+    with server("model") as url:
+        said = openai.OpenAI(base_url=url, api_key="none").responses.create(model="m", input="hi")
+    assert said.output_text == "yes"
+    assert said.usage is not None and said.usage.output_tokens == 3
+
+
+def test_the_two_proxies_differ_in_the_one_line() -> None:
+    urls = ("http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1")
+    bare, with_it = (configuration(urls, headway=each) for each in (False, True))
+    assert with_it.pop("litellm_settings") == {"callbacks": ["headway_litellm.callback"]}
+    assert bare == with_it
+    assert [one["model_info"]["id"] for one in bare["model_list"]] == [
+        one.id for one in pool(seats=64, urls=urls).endpoints
+    ]
+
+
+def test_an_unknown_section_is_named_with_the_nearest(monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("sys.argv", ["bench", "proxi", "--json", "/nowhere/x.json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "no section `proxi`; did you mean `proxy`?" in capsys.readouterr().err
+
+
+def test_only_the_sections_named_are_measured(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    done: list[str] = []
+    made = {
+        name: (lambda sizes, part, name=name: done.append(name) or [result(name)])
+        for name in SECTIONS
+    }
+    monkeypatch.setattr("tests.bench.__main__.SECTIONS", made)
+    with Progress(disable=True) as progress:
+        found = run(QUICK, progress, ["proxy", "node"])
+    assert (done, [one.name for one in found]) == (["node", "proxy"], ["node", "proxy"])

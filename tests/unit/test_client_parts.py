@@ -1,4 +1,4 @@
-"""The client's pure parts: routes, registry, outbox, breaker, URLs, engines, credentials."""
+"""The client's pure parts: routes, registry, outbox, breaker, URLs, credentials."""
 
 import logging
 from collections import Counter
@@ -7,7 +7,6 @@ import pytest
 
 from headway.client.breaker import Breaker
 from headway.client.credentials import api_key, authorization
-from headway.client.engines import urgency_fields, urgency_headers
 from headway.client.held import LEAST_GRACE_S, ThreadHeld
 from headway.client.outbox import Outbox, Weight
 from headway.client.poolview import normal_url
@@ -229,21 +228,6 @@ def test_breaker_opens_after_consecutive_failures_and_closes_on_an_answer():
 )
 def test_urls_that_mean_the_same_are_the_same(given, normal):
     assert normal_url(given) == normal
-
-
-@pytest.mark.parametrize("engine", ["vllm", "emulated"])
-def test_urgency_turns_its_sign_for_engines_that_serve_lower_first(engine):
-    assert urgency_fields(engine, 1.5) == {"priority": -1500}
-    assert urgency_fields(engine, -0.25) == {"priority": 250}
-    assert urgency_headers(engine, 1.5) == {"X-Vllm-Priority": "-1500"}
-
-
-def test_urgency_is_clamped_and_unknown_engines_get_nothing():
-    assert urgency_fields("vllm", float("inf")) == {"priority": -(10**9)}
-    assert urgency_fields("vllm", -1e30) == {"priority": 10**9}
-    assert urgency_fields("vllm", float("nan")) == {"priority": 0}
-    assert urgency_fields("openai", 3.0) == {}
-    assert urgency_headers("openai", 3.0) == {}
 
 
 class TestCredentials:

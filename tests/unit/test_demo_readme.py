@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headway_samples.demo.arms import ALL_ARMS, ARMS, PROXY_ARMS
 from headway_samples.demo.readme import NoMarkers, block, losses, main, rewritten
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def test_every_arm_has_its_row_in_both_tables() -> None:
     assert "| chat | `least-busy` | 10.0 | 20.0 | 80.0% |" in text
     assert "|  | **`headway`** | 8.0 | 20.0 | 90.0% |" in text
     assert "](docs/results/demo.png)" in text
-    assert "`make demo`" in text
+    assert "`headway demo --arms least-busy,large-only,headway`" in text
     assert "seed 7" in text
     assert "0.400 runs" in text
     assert "0.8 of the knee of `least-busy`. Pool" in text
@@ -68,7 +69,9 @@ def test_every_arm_has_its_row_in_both_tables() -> None:
 
 def test_the_promised_keys_are_enough() -> None:
     report = {key: _report()[key] for key in ("valid", "arms", "samples")}
-    assert block(report).endswith("Made by one `make demo`.")
+    assert block(report).endswith(
+        "Made by one `headway demo --arms least-busy,large-only,headway`."
+    )
     assert "too slow" in block({**report, "valid": False})
 
 
@@ -111,6 +114,46 @@ def test_an_invalid_demo_is_marked_in_the_readme() -> None:
     report["valid"] = False
     report["setting"]["complaints"] = ["headway: host CPU at 97%"]
     assert block(report).startswith("**Not valid, do not use these numbers**: headway: host CPU")
+
+
+def _report_of(*arms: str) -> dict:
+    report = _report()
+    chosen = {arm: _values(10.0 + place, 0.8) for place, arm in enumerate(arms)}
+    return {**report, "arms": chosen, "samples": {"chat": copy.deepcopy(chosen)}}
+
+
+@pytest.mark.parametrize(
+    ("arms", "command"),
+    [
+        (ARMS, "make demo"),
+        (ALL_ARMS, "make demo-all"),
+        (PROXY_ARMS, "make demo-proxy"),
+        (("simple-shuffle", "headway"), "headway demo --arms simple-shuffle,headway"),
+    ],
+)
+def test_the_block_says_which_command_made_it(arms: tuple[str, ...], command: str) -> None:
+    assert f"Made by one `{command}` (" in block(_report_of(*arms))
+
+
+def test_each_arm_of_headways_is_compared_with_those_without_it_and_with_no_other() -> None:
+    report = _report_of("headway", "simple-shuffle", "router-headway")  # means 10, 11 and 12
+    text = block(report)
+    assert text.count("Headway's mean is 9% lower than `simple-shuffle`'s") == 1
+    assert text.count("`router-headway`'s mean is 9% higher than `simple-shuffle`'s") == 1
+    assert "Headway is worse than no other arm in any cell of these tables." in text
+    assert list(losses(report, "router-headway")) == [
+        "all, mean: 12.0 against 11.0 of `simple-shuffle`",
+        "chat, mean: 12.0 against 11.0 of `simple-shuffle`",
+    ]
+    assert "Where `router-headway` is worse than another arm:\n\n- all, mean: 12.0" in text
+    assert "| **`router-headway`** | 12.0 |" in text
+
+
+def test_a_demo_without_headway_claims_nothing_of_it() -> None:
+    text = block(_report_of("least-busy", "simple-shuffle"))
+    assert "| `simple-shuffle` | 11.0 |" in text
+    assert "worse" not in text
+    assert "mean is" not in text
 
 
 README = "# Title\n\n<!-- demo: made so -->\nold\n<!-- demo end -->\n\nThe rest.\n"

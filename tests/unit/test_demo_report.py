@@ -10,7 +10,7 @@ from rich.console import Console
 from headway.daemon.config import load_config
 from headway.emulate.config import load_config as load_emulated
 from headway_samples.demo import show
-from headway_samples.demo.arms import ARMS, SAMPLES, Arm
+from headway_samples.demo.arms import ALL_ARMS, PROXY_ARMS, SAMPLES, Arm
 from headway_samples.demo.arrivals import Arrival
 from headway_samples.demo.driver import Load, drive
 from headway_samples.demo.measures import RunRecord, report
@@ -64,6 +64,17 @@ def test_the_json_has_the_promised_shape_and_is_json() -> None:
     assert played.failed == 1
 
 
+def test_a_proxy_that_fills_its_core_is_a_complaint_and_in_the_json() -> None:
+    full = Strain(arm="proxy", cpu=0.5, lateness=0.0, proxy=0.86)
+    (complaint,) = full.complaints()
+    assert "LiteLLM's proxy used 86% of its core" in complaint
+    assert Strain(arm="proxy", cpu=0.5, lateness=0.0, proxy=0.85).complaints() == ()
+    told = _played(full, proxy=_records(1.0)).as_dict()
+    assert told["valid"] is False
+    assert told["setting"]["strain"]["proxy"]["proxy_core"] == 0.86
+    assert "proxy_core" not in _played(CALM, x=_records(1.0)).as_dict()["setting"]["strain"]["x"]
+
+
 def test_an_overworked_machine_is_said_loudly() -> None:
     played = _played(Strain(arm="x", cpu=0.99, lateness=0.0), x=_records(1.0))
     assert played.as_dict()["valid"] is False
@@ -78,7 +89,7 @@ def test_the_table_shows_every_arm_for_all_and_for_each_sample() -> None:
     printed = console.file.getvalue()
     assert "emulated seconds" in printed
     assert printed.count("1.2") >= 2  # once in all, once for its sample
-    assert printed.count(" y ") == 2
+    assert printed.count("\ny ") == 2
 
 
 def test_the_table_fits_into_80_columns_with_nothing_cut_off() -> None:
@@ -88,10 +99,20 @@ def test_the_table_fits_into_80_columns_with_nothing_cut_off() -> None:
         for _ in range(400)
     ]
     console = Console(file=io.StringIO(), width=80)
-    console.print(show.table(report(dict.fromkeys(ARMS, long))))
+    console.print(show.table(report(dict.fromkeys((*ALL_ARMS, *PROXY_ARMS), long))))
     printed = console.file.getvalue()
     assert "…" not in printed
-    for word in (*SAMPLES, *ARMS, "success", "attainment", "failed", "98765.4", "100.0%", "1200"):
+    for word in (
+        *SAMPLES,
+        *ALL_ARMS,
+        *PROXY_ARMS,
+        "success",
+        "attainment",
+        "failed",
+        "98765.4",
+        "100.0%",
+        "1200",
+    ):
         assert word in printed
     assert all(len(line) <= 80 for line in printed.splitlines())
 

@@ -1,7 +1,8 @@
 """Putting a decision on a request: address, model, urgency, and whose credential travels.
 
 A request that changes its host loses every credential of the client and gets
-the endpoint's own, or none.
+the endpoint's own, or none. A request to a gateway keeps its address and its credentials:
+there the decision is said in the gateway's terms.
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from headway.calling.body import Body
+from headway.calling.fields import Body
 from headway.calling.guard import warn_once
+from headway.calling.identity import DECISION_HEADER
 from headway.client import Route
 from headway.client.credentials import authorization
-from headway.client.engines import urgency_fields
+from headway.client.engines import Hints, hints, merged, own_urgency, without_urgency
+from headway.core.facts import CallReady
 
 _PORTS = {"http": 80, "https": 443}
 _SECRET_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "credential")
@@ -45,59 +48,146 @@ def public_url(url: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrite:
-    """What changes on one request. `drop` names headers to leave out; `authorization` may be None.
+    """What changes on one request; `headers` are set on it whatever it has of these names.
 
-    `foreign` says that the host changes; otherwise credentials stay as they are.
+    `foreign` says that the host changes: then `authorization` (None: none) is the only
+    credential that may travel. Otherwise credentials stay as they are.
     """
 
     url: str
     json_data: dict[str, Any]
     extra_json: dict[str, Any] | None
-    foreign: bool
-    authorization: str | None
-    drop: tuple[str, ...]
+    headers: dict[str, str]
+    foreign: bool = False
+    authorization: str | None = None
+
+
+def told_to_engine(
+    route: Route, ask: CallReady, *, body: Body, headers: Mapping[str, Any]
+) -> Hints:
+    """What the route's engine is told of this attempt, less what the caller says himself.
+
+    `body` and `headers` are the caller's, the latter with names in lower case.
+    """
+    assert route.endpoint is not None
+    left_s = None if ask.deadline_s is None else ask.deadline_s - ask.run_age_s
+    told = hints(
+        route.endpoint.engine,
+        route.urgency,
+        run=ask.run,
+        output_tokens=route.output_tokens,
+        deadline_s=left_s,
+        service_class=ask.service_class,
+    )
+    own = own_urgency(told, body, headers) if told != Hints() else ""
+    if own:
+        warn_once(
+            "own urgency",
+            "headway: a request brings its own %r, which is kept; without it the call would "
+            "get the urgency of its run",
+            own,
+        )
+        told = without_urgency(told)
+    return Hints(
+        body=told.body,
+        headers={
+            name: value for name, value in told.headers.items() if name.lower() not in headers
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A request as the caller made it: `url` is its path, `headers` have lower-case names."""
+
+    url: str
+    json_data: Body
+    extra_json: Mapping[str, Any] | None
+    headers: Mapping[str, Any]
 
 
 def rewrite(
     route: Route,
+    ask: CallReady,
+    request: Outgoing,
     *,
     base_url: str,
-    path: str,
-    json_data: Body,
-    extra_json: Mapping[str, Any] | None,
-    headers: Mapping[str, Any],
+    carried: Mapping[str, str],
     want_usage: bool,
 ) -> Rewrite | None:
     """The changes that `route` asks for; None if the request goes out as it is.
 
-    `want_usage` asks a streamed request for its token counts. That adds a last
-    chunk without choices, so it is only for callers known to cope.
+    `carried` are headers for others that see the request (``traceparent``). `want_usage` asks
+    a streamed request for its token counts. That adds a last chunk without choices, so it is
+    only for callers known to cope.
     """
     endpoint = route.endpoint
-    if endpoint is None or route.source in ("shadow", "off", "none"):
+    if endpoint is None or not route.applies or not endpoint.url:
         return None
     foreign = origin(base_url) != origin(endpoint.url)
-    body = {**json_data, "model": endpoint.model}
-    extra = {**(extra_json or {})}
-    for name, value in urgency_fields(endpoint.engine, route.urgency).items():
-        if name in body or name in extra:
-            warn_once(
-                "own urgency",
-                "headway: a request brings its own %r, which is kept; without it the call would "
-                "get the urgency of its run",
-                name,
-            )
-        else:
-            extra[name] = value
-    if "model" in extra:
-        extra["model"] = endpoint.model
-    if want_usage and "stream_options" not in body and "stream_options" not in extra:
-        body["stream_options"] = {"include_usage": True}
+    body, extra = {**request.json_data}, {**(request.extra_json or {})}
+    told = told_to_engine(route, ask, body={**body, **extra}, headers=request.headers)
+    _add_fields(told.body, body, extra)
+    _set_field("model", endpoint.model, body, extra)
+    if want_usage:
+        _ask_for_usage(body, extra)
     return Rewrite(
-        url=f"{endpoint.url.rstrip('/')}/{path}",
+        url=f"{endpoint.url.rstrip('/')}/{request.url.strip('/')}",
         json_data=body,
         extra_json=extra or None,
+        headers={**told.headers, **carried},
         foreign=foreign,
         authorization=authorization(endpoint) if foreign else None,
-        drop=tuple(name for name in headers if is_secret(name)) if foreign else (),
     )
+
+
+def rewrite_for_litellm(
+    route: Route,
+    ask: CallReady,
+    request: Outgoing,
+    *,
+    carried: Mapping[str, str],
+    want_usage: bool,
+) -> Rewrite | None:
+    """The changes that `route` asks for at a LiteLLM proxy, which is sent deployments' ids.
+
+    It takes only fields below its own ``extra_body`` on to the deployment, and no headers.
+    None if nobody decided: the proxy then chooses by itself.
+    """
+    endpoint = route.endpoint
+    if endpoint is None or route.source != "daemon":
+        return None
+    body, extra = {**request.json_data}, {**(request.extra_json or {})}
+    whole = {**body, **extra}
+    nested = whole.get("extra_body")
+    callers = {**whole, **nested} if isinstance(nested, Mapping) else whole
+    told = told_to_engine(route, ask, body=callers, headers=request.headers)
+    if told.body:
+        _add_fields({"extra_body": told.body}, body, extra)
+    _set_field("model", endpoint.id, body, extra)
+    if want_usage:
+        _ask_for_usage(body, extra)
+    return Rewrite(
+        url=request.url,
+        json_data=body,
+        extra_json=extra or None,
+        headers={DECISION_HEADER: endpoint.id, **carried},
+    )
+
+
+def _add_fields(ours: Mapping[str, Any], body: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Put fields where the caller's are: `extra` is laid over `body`, at the top level only."""
+    for name, value in ours.items():
+        place = body if name in body and name not in extra else extra
+        place[name] = merged(place.get(name), value) if isinstance(value, Mapping) else value
+
+
+def _ask_for_usage(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    if "stream_options" not in body and "stream_options" not in extra:
+        body["stream_options"] = {"include_usage": True}
+
+
+def _set_field(name: str, value: str, body: dict[str, Any], extra: dict[str, Any]) -> None:
+    body[name] = value
+    if name in extra:
+        extra[name] = value

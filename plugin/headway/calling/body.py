@@ -1,35 +1,37 @@
-"""Reading chat and completion requests and their answers: sizes, needs, usage. Pure."""
+"""Reading requests and their answers: sizes, needs, usage. Pure.
 
-from collections.abc import Mapping
+Chat and plain completions are read here, the Responses API by `headway.calling.responses`;
+callers need not know which form a request has.
+"""
+
 from typing import Any
 
+from headway.calling import responses
+from headway.calling.fields import Body as Body
+from headway.calling.fields import field as field
+from headway.calling.fields import text_chars
 from headway.core.types import Need
-
-Body = Mapping[str, Any]
-
-
-def field(thing: Any, name: str) -> Any:
-    """`name` of a mapping or of one of the SDK's objects; None if it has none."""
-    if isinstance(thing, Mapping):
-        return thing.get(name)
-    return getattr(thing, name, None)
 
 
 def prompt_chars(body: Body) -> int:
-    """Characters of all text in the request's messages or prompt."""
+    """Characters of all text in the request's messages, prompt or input."""
+    if responses.is_responses(body):
+        return responses.prompt_chars(body)
     prompt = body.get("prompt")
     if prompt is not None:
-        return _text_chars(prompt)
+        return text_chars(prompt)
     chars = 0
     for message in _messages(body):
-        chars += _text_chars(field(message, "content"))
+        chars += text_chars(field(message, "content"))
         for call in field(message, "tool_calls") or ():
-            chars += _text_chars(field(field(call, "function"), "arguments"))
+            chars += text_chars(field(field(call, "function"), "arguments"))
     return chars
 
 
 def needs(body: Body) -> tuple[Need, ...]:
     """The capabilities that the request uses, in the order of `Need`."""
+    if responses.is_responses(body):
+        return responses.needs(body)
     kinds = _part_kinds(body)
     response_format = body.get("response_format")
     found: list[Need] = []
@@ -53,6 +55,8 @@ def needs(body: Body) -> tuple[Need, ...]:
 
 def max_tokens(body: Body) -> int | None:
     """The caller's own limit on the output, if there is one."""
+    if responses.is_responses(body):
+        return responses.max_tokens(body)
     for name in ("max_completion_tokens", "max_tokens"):
         value = body.get(name)
         if isinstance(value, int):
@@ -61,7 +65,12 @@ def max_tokens(body: Body) -> int | None:
 
 
 def answered_tool_calls(body: Body) -> tuple[str, ...]:
-    """Ids of the tool calls whose results end the messages: the request goes on a tool loop."""
+    """Ids of the tool calls whose results end the messages: the request goes on a tool loop.
+
+    Encrypted reasoning ties a request to its model as well, so its marks stand here too.
+    """
+    if responses.is_responses(body):
+        return responses.answered_tool_calls(body)
     ids = []
     for message in reversed(_messages(body)):
         if field(message, "role") != "tool":
@@ -73,10 +82,15 @@ def answered_tool_calls(body: Body) -> tuple[str, ...]:
 
 
 class Answer:
-    """What is worth knowing of an answer, gathered from one object or from a stream's chunks."""
+    """What is worth knowing of an answer, gathered from one object or from a stream's chunks.
+
+    `tool_ids` are what a later request may name that only the same model should read;
+    `error` is the kind of a failure that came as an answer.
+    """
 
     __slots__ = (
         "cached_tokens",
+        "error",
         "finish_reason",
         "output_tokens",
         "prompt_tokens",
@@ -89,11 +103,16 @@ class Answer:
         self.cached_tokens: int | None = None
         self.output_tokens: int | None = None
         self.finish_reason = ""
+        self.error = ""
         self.tool_ids: list[str] = []
         self.tools: set[tuple[int, int]] = set()
 
     def absorb(self, part: Any) -> None:
         """Take in a whole answer or one chunk of it."""
+        response = responses.whole(part)
+        if response is not None:
+            self._absorb_response(responses.said_by(response))
+            return
         usage = field(part, "usage")
         if usage is not None:
             self.prompt_tokens = field(usage, "prompt_tokens")
@@ -106,6 +125,16 @@ class Answer:
             said = field(choice, "delta") or field(choice, "message")
             if said is not None:
                 self._absorb_tools(field(choice, "index") or 0, field(said, "tool_calls") or ())
+
+    def _absorb_response(self, said: responses.Said) -> None:
+        """The end of a stream says all; what came before says less and is written over."""
+        self.prompt_tokens = said.prompt_tokens
+        self.cached_tokens = said.cached_tokens
+        self.output_tokens = said.output_tokens
+        self.finish_reason = said.finish_reason
+        self.error = said.error
+        self.tools = {(0, place) for place, _ in said.asked}
+        self.tool_ids = [*(tool_id for _, tool_id in said.asked), *said.sealed]
 
     def _absorb_tools(self, choice: int, calls: Any) -> None:
         for position, call in enumerate(calls):
@@ -127,14 +156,3 @@ def _part_kinds(body: Body) -> set[str]:
         if isinstance(content, list):
             kinds.update(str(field(part, "type")) for part in content)
     return kinds
-
-
-def _text_chars(content: Any) -> int:
-    if isinstance(content, str):
-        return len(content)
-    if isinstance(content, list):
-        return sum(
-            len(part) if isinstance(part, str) else _text_chars(field(part, "text"))
-            for part in content
-        )
-    return 0

@@ -20,6 +20,7 @@ from headway.calling.body import (
     prompt_chars,
 )
 from headway.calling.coverage import Coverage
+from headway.calling.responses import is_preamble
 from headway.client import Route, Scheduling
 from headway.context import Scope
 from headway.core.facts import CallEnded, CallReady, FirstToken
@@ -70,14 +71,11 @@ class Call:
         "attempt",
         "client",
         "first_token_s",
-        "foreign",
         "model",
-        "own_authorization",
         "ready_at",
         "scope",
         "sdk",
         "sent_at",
-        "untouched",
         "way",
     )
 
@@ -95,17 +93,12 @@ class Call:
         self.attempt = 0
         self.ready_at = time.monotonic()
         self.model = ask.pool_name
-        self.foreign = False
-        self.own_authorization: str | None = None
-        self.untouched: tuple[Any, ...] = ()
         self._start_attempt(self.ready_at)
 
     def _start_attempt(self, now: float) -> None:
         self.answer = Answer()
         self.first_token_s: float | None = None
         self.sent_at = now
-        self.foreign = False
-        self.own_authorization = None
 
     def next_attempt(
         self,
@@ -139,9 +132,15 @@ class Call:
         )
         return self.asked
 
-    def sent(self, route: Route) -> None:
-        """The decision is here and the request goes out."""
+    def sent(self, route: Route, *, unchanged: EndpointSpec | None = None) -> None:
+        """The decision is here and the request goes out.
+
+        `unchanged` is the endpoint that the request goes to as the caller made it, if it is one
+        of the pool's: in shadow mode it goes there.
+        """
         self.sent_at = time.monotonic()
+        if route.source == "shadow" and unchanged is not None:
+            self.client.sent(self.asked, unchanged.id)
         if route.endpoint is not None and route.applies:
             self.model = route.endpoint.model
 
@@ -158,7 +157,7 @@ class Call:
 
     def chunk(self, part: Any) -> None:
         """A piece of a streamed answer arrived."""
-        if self.first_token_s is None:
+        if self.first_token_s is None and not is_preamble(part):
             self.first_token_s = time.monotonic() - self.sent_at
             if self._open:
                 self.client.observe(FirstToken(call=self._ask.call, attempt=self.attempt))
@@ -177,6 +176,7 @@ class Call:
         if not self._calls.closed(self) or not self._open:
             return
         self._open = False
+        self._calls.ended(self, outcome)
         answer = self.answer
         if answer.tool_ids:
             self._calls.remember_tools(self.scope, answer.tool_ids, self.model)
@@ -218,6 +218,7 @@ class Calls:
         self.coverage = Coverage()
         self.llms: dict[UUID, ModelRun] = {}
         self._open: dict[NodeId, dict[CallId, Call]] = {}
+        self._endings: dict[NodeId, Outcome | None] = {}
         self._tools: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
@@ -227,6 +228,7 @@ class Calls:
         self.coverage = Coverage()
         self.llms.clear()
         self._open.clear()
+        self._endings.clear()
 
     def begin(
         self,
@@ -295,6 +297,20 @@ class Calls:
             left_over = [id_ for id_, one in list(self.llms.items()) if one.node == node]
             for run_id in left_over:
                 self.llms.pop(run_id, None)
+
+    def expect(self, node: NodeId) -> None:
+        """Remember how the node's latest attempt ends, until somebody asks for its `ending`."""
+        self._endings[node] = None
+
+    def ending(self, node: NodeId) -> Outcome | None:
+        """How the latest attempt of an expected node ended; None if none has. Forgets it."""
+        return self._endings.pop(node, None)
+
+    def ended(self, call: Call, outcome: Outcome) -> None:
+        """An attempt is over."""
+        node, _ = call.key
+        if node in self._endings:
+            self._endings[node] = outcome
 
     def remember_tools(self, scope: Scope, tool_ids: list[str], model: str) -> None:
         """`model` asked for these tools: what answers to them should be read by it too.

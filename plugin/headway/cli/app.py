@@ -9,6 +9,8 @@ import typer
 
 from headway import __version__
 from headway.cli import control
+from headway.cli.report import report
+from headway.cli.top import top
 from headway.cli.up import up
 from headway.core.errors import ConfigError, HeadwayError
 
@@ -35,7 +37,9 @@ def build() -> typer.Typer:
 
     app.command("up")(up)
     app.command("status")(control.status)
+    app.command("top")(top)
     app.command("explain")(control.explain)
+    app.command("report")(report)
     app.command("mode")(control.mode)
     app.command("reload")(control.reload)
     app.command("replay")(control.replay_command)

@@ -120,6 +120,10 @@ class Connection:
             raise HeadwayError(f"the daemon on {self._where} refused: {message.error}")
         return message
 
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
     def __enter__(self) -> "Connection":
         return self
 

@@ -170,11 +170,12 @@ class Client:
     def sent(self, ask: CallReady, endpoint: EndpointId) -> None:
         """The host chose an endpoint by itself, after a route without one, and sends now."""
         if not off_by_environment():
+            self.watchers.told(CallSent(ask=ask, endpoint=endpoint))
             self._looked("sent", lambda now: self._sent_by_host(ask, endpoint, now), None)
 
     def _sent_by_host(self, ask: CallReady, endpoint: EndpointId, now: Seconds) -> None:
         pool = self._view.latest(now)
-        for spec in pool.endpoints if pool is not None and pool.mode == "on" else ():
+        for spec in pool.endpoints if pool is not None and pool.mode != "off" else ():
             if spec.id == endpoint:
                 self._sent_alone(sound(ask), spec, now)
 

@@ -63,7 +63,8 @@ class Call:
 
     `prompt_tokens` and `output` are predictions until `ended` tells the truth; `rest_s` and
     `rest_tokens` are the run's horizon (stand-alone seconds, work in tokens) as foreseen when
-    the call was ready. A call whose decision was not `applied` (shadow mode) ran who knows where.
+    the call was ready. A call whose decision was not `applied` (shadow mode) ran who knows
+    where, unless its client told where it `went`.
     `candidates` are the endpoints that may serve it, in the user's order;
     `excluded` says why each other endpoint of the pool may not; those to `avoid` failed an
     earlier attempt and are taken only if nothing else is up.
@@ -88,6 +89,7 @@ class Call:
     closed_at: Seconds | None = None
     grant: Grant | None = None
     applied: bool = True
+    went: EndpointId | None = None
     ended: CallEnded | None = None
 
     @property

@@ -109,15 +109,15 @@ class CallDesk:
         held_s = call.held_s(at)
         call.step(CallStep.GRANT, at)
         self._books.waiting.pop(call.key, None)
-        self._bind(call, release.endpoint, at)
-        call.applied = applied
+        self._bind(call, release.endpoint if call.went is None else call.went, at)
+        call.applied = applied or call.went is not None
         call.grant = Grant(
             client=call.client,
             call=call.ask.call,
             attempt=call.ask.attempt,
             run=call.run,
             endpoint=release.endpoint,
-            model=call.model,
+            model=self._model_at(release.endpoint),
             urgency=release.urgency,
             held_s=held_s,
             why=release.why,
@@ -138,11 +138,19 @@ class CallDesk:
             # its run may have been given up while the client was away
             self._runs.run_of(call.ask, client, at)
         call.client = client
+        if pool.mode == "shadow":
+            call.went, call.applied = fact.endpoint, True
+            if call.state is CallState.WAITING:
+                return  # it runs, and waits here for what would have been decided
         self._books.waiting.pop(key, None)
         if call.endpoint is not None and call.endpoint in self._endpoints:
             self._endpoints[call.endpoint].remove(key)
         call.step(CallStep.SEND, at)
         self._bind(call, fact.endpoint, at - fact.sent_s)
+
+    def _model_at(self, endpoint_id: EndpointId) -> str:
+        endpoint = self._endpoints.get(endpoint_id)
+        return "" if endpoint is None else endpoint.spec.model
 
     def _bind(self, call: Call, endpoint_id: EndpointId, since: Seconds) -> None:
         call.released_at = since

@@ -13,7 +13,6 @@ import msgspec
 from headway import __version__
 from headway.core.errors import HeadwayError, nearest
 from headway.core.facts import ModeSet, PoolSet
-from headway.daemon.config import load_config
 from headway.daemon.shell import Recipe
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ async def _status(daemon: "Daemon", args: Body) -> Body:
         "socket": str(options.socket),
         "tcp": ":".join(map(str, daemon.tcp_address)) if daemon.tcp_address else "",
         "config": str(daemon.config.path),
+        "pool_from": daemon.config.source,
         "clients": daemon.clients,
         "events": shell.events,
         "errors": shell.errors,
@@ -55,6 +55,26 @@ async def _status(daemon: "Daemon", args: Body) -> Body:
         for (why, target), count in sorted(daemon.books.passed.items())
     ]
     return body
+
+
+async def _top(daemon: "Daemon", args: Body) -> Body:
+    """What `headway top` shows: some of the status, and the scheduler's overview."""
+    shell = daemon.shell
+    status = shell.status()
+    kept = ("mode", "policy", "endpoints", "running", "runs_open", "runs_interrupted")
+    return {
+        **{key: status[key] for key in kept if key in status},
+        **shell.overview(),
+        "daemon": {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": asyncio.get_running_loop().time() - daemon.started_at,
+            "clients": daemon.clients,
+            "events": shell.events,
+            "errors": shell.errors,
+            "journal_error": shell.journal_error,
+        },
+    }
 
 
 async def _explain(daemon: "Daemon", args: Body) -> Body:
@@ -74,7 +94,7 @@ async def _mode(daemon: "Daemon", args: Body) -> Body:
 async def _reload(daemon: "Daemon", args: Body) -> Body:
     """Read the configuration again; if anything in it is wrong, all stays as it is."""
     shell = daemon.shell
-    config = load_config(daemon.config.path)
+    config = daemon.config.load(daemon.config.path)
     pool = msgspec.structs.replace(config.pool, mode=daemon.mode)
     before = daemon.config
     seeded_anew = config.seed != before.seed
@@ -120,4 +140,5 @@ _QUERIES: dict[str, Callable[["Daemon", Body], Awaitable[Body]]] = {
     "reload": _reload,
     "shutdown": _shutdown,
     "status": _status,
+    "top": _top,
 }

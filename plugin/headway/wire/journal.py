@@ -105,9 +105,9 @@ def encode_entry(event: Event, commands: tuple[AnyCommand, ...], error: str = ""
 class JournalReader:
     """Reads the records of one journal's bytes; sans-IO.
 
-    After `entries` has been read to its end, `cut_at` is the offset of the
-    first byte that is not part of a whole record (None: the file is whole)
-    and `cut_why` says what is wrong there.
+    While `entries` is read, `read_to` of `size` bytes are behind; then `cut_at` is the
+    offset of the first byte that is not part of a whole record (None: the file is
+    whole) and `cut_why` says what is wrong there.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -115,6 +115,8 @@ class JournalReader:
         self.cut_at: int | None = None
         self.cut_why = ""
         self.header, self._start = self._read_header()
+        self.size = len(data)
+        self.read_to = self._start
 
     def entries(self) -> Iterator[Entry]:
         """Every whole entry in order."""
@@ -128,6 +130,7 @@ class JournalReader:
             if not isinstance(record, Entry):
                 self.cut_at, self.cut_why = at, "a second header"
                 return
+            self.read_to = end
             yield record
             at = end
 

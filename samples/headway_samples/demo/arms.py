@@ -3,7 +3,8 @@
 Every arm runs the same graph code. The baselines get chat models that go
 through the balancer (balancer.py) and the undecorated graphs; ``headway`` gets
 plain `ChatOpenAI` clients, all asking for the pool name, and the decorated
-graphs.
+graphs. The arms on a LiteLLM Router are in routers.py, those through LiteLLM's
+proxy in proxies.py; their names are here, with all the others.
 """
 
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 
+from headway.core.errors import ConfigError, nearest_name
 from headway_samples.code_generation.graph import SAMPLE as CODE_GENERATION
 from headway_samples.deep_research.graph import SAMPLE as DEEP_RESEARCH
 from headway_samples.demo.balancer import BalancedChat, Balancer, lanes_of
@@ -40,7 +42,25 @@ BASELINES: dict[str, dict[str, tuple[str, ...]]] = {
     "large-only": dict.fromkeys(STATIC, (LARGE,)),
 }
 HEADWAY = "headway"
+ROUTER_HEADWAY = "router-headway"
+STRATEGIES: dict[str, str] = {
+    "simple-shuffle": "simple-shuffle",
+    "router-least-busy": "least-busy",
+    ROUTER_HEADWAY: "simple-shuffle",
+}
+"""The arms on a LiteLLM Router and its `routing_strategy`, which Headway's falls back to."""
+
+PROXY = "proxy"
+PROXY_HEADWAY = "proxy-headway"
+
 ARMS = (*BASELINES, HEADWAY)
+"""The arms of a demo that is not told which."""
+
+ALL_ARMS = (*ARMS, *STRATEGIES)
+PROXY_ARMS = (PROXY, PROXY_HEADWAY)
+OURS = (HEADWAY, ROUTER_HEADWAY, PROXY_HEADWAY)
+"""The arms in which Headway's daemon decides."""
+
 NO_KEY = "none-needed"
 SOCKET_VARIABLE = "HEADWAY_SOCKET"
 
@@ -53,6 +73,28 @@ class Arm:
     graphs: dict[str, Graph]
 
 
+def parse_arms(text: str) -> tuple[str, ...]:
+    """The arms of ``--arms``: names with commas between them, or ``all``. Each once, in order.
+
+    Raises `ConfigError` that lists the arms.
+    """
+    if text.strip() == "all":
+        return ALL_ARMS
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    listed = f"the arms are {', '.join(ALL_ARMS)}, and all"
+    if not names:
+        raise ConfigError(f"--arms names no arm: {listed}")
+    for name in names:
+        if name in ALL_ARMS:
+            continue
+        if name in PROXY_ARMS:
+            raise ConfigError(f"--arms: `{name}` is an arm of --proxy: {listed}")
+        meant = nearest_name(name, ALL_ARMS)
+        hint = f"; did you mean `{meant}`?" if meant else ""
+        raise ConfigError(f"--arms: no arm `{name}`{hint} ({listed})")
+    return names
+
+
 def baseline(name: str, pool: SamplePool, *, seed: int) -> Arm:
     """An arm of undecorated graphs on a balancer of its own."""
     balancer = Balancer(lanes_of(pool.of(*MODELS), api_key=NO_KEY), seed=seed)
@@ -61,15 +103,22 @@ def baseline(name: str, pool: SamplePool, *, seed: int) -> Arm:
     def chat(node: str) -> BaseChatModel:
         return BalancedChat(balancer=balancer, models=allowed[node])
 
-    return Arm(name=name, graphs={key: each.build(chat) for key, each in SAMPLES.items()})
+    return undecorated(name, chat)
 
 
 def headway_arm(pool: SamplePool) -> Arm:
     """The arm of decorated graphs; the daemon is the one that `SOCKET_VARIABLE` names."""
-    chat = plain_chat(pool)
-    return Arm(
-        name=HEADWAY, graphs={key: each.build_scheduled(chat) for key, each in SAMPLES.items()}
-    )
+    return decorated(HEADWAY, plain_chat(pool))
+
+
+def undecorated(name: str, chat: ChatFactory) -> Arm:
+    """The arm of the graphs as they are."""
+    return Arm(name=name, graphs={key: each.build(chat) for key, each in SAMPLES.items()})
+
+
+def decorated(name: str, chat: ChatFactory) -> Arm:
+    """The arm of the graphs under Headway."""
+    return Arm(name=name, graphs={key: each.build_scheduled(chat) for key, each in SAMPLES.items()})
 
 
 def plain_chat(pool: SamplePool) -> ChatFactory:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headway.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from headway_samples.demo.plan import Plan
     from headway_samples.demo.play import Played
 
 DEFAULT_PLOT = Path("demo.png")
@@ -29,6 +32,17 @@ def demo(
     plot_file: Annotated[
         Path, typer.Option("--plot", help="Write the plot (PNG) here.", metavar="FILE")
     ] = DEFAULT_PLOT,
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            help="Which arms, with commas between them, or `all` (eight minutes).",
+            metavar="ARM,...",
+            show_default="least-busy,static,large-only,headway",
+        ),
+    ] = None,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="Through a LiteLLM proxy, with and without Headway.")
+    ] = False,
     quick: Annotated[bool, typer.Option(help="Two short arms, under a minute: for CI.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of arrivals and tasks.")] = 1,
     keep: Annotated[
@@ -39,12 +53,12 @@ def demo(
     # The samples import LangGraph, which other commands should not wait for.
     from rich.console import Console
 
-    from headway_samples.demo.plan import full_plan, quick_plan
+    plan = plan_of(arms, proxy=proxy, quick=quick, seed=seed)
+
     from headway_samples.demo.play import play
     from headway_samples.stopping import Stopped, run_stoppable
 
     console = Console()
-    plan = quick_plan(seed) if quick else full_plan(seed)
     with contextlib.ExitStack() as stack:
         if keep is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headway-")))
@@ -57,6 +71,24 @@ def demo(
             console.print(f"{stopped}: emulator and daemon are ended, nothing was written")
             raise typer.Exit(stopped.status) from None
     raise typer.Exit(finish(console, played, json_file=json_file, plot_file=plot_file))
+
+
+def plan_of(arms: str | None, *, proxy: bool, quick: bool, seed: int) -> "Plan":
+    """The demo that the options ask for. Raises `ConfigError` if it cannot be played here."""
+    from headway_samples.demo import plan, proxies, routers
+    from headway_samples.demo.arms import parse_arms
+
+    make = plan.quick_plan if quick else plan.full_plan
+    if proxy:
+        if arms is not None:
+            raise ConfigError("--proxy has two arms of its own: leave out --arms")
+        proxies.check_installed()
+        return plan.through_proxy(make(seed))
+    if arms is None:
+        return make(seed)
+    chosen = parse_arms(arms)
+    routers.check_installed(chosen)
+    return make(seed, chosen)
 
 
 def finish(console: "Console", played: "Played", *, json_file: Path | None, plot_file: Path) -> int:
@@ -75,12 +107,15 @@ def finish(console: "Console", played: "Played", *, json_file: Path | None, plot
 
 def _say(console: "Console", played: "Played", plot_file: Path) -> None:
     for strain in played.strains:
+        proxy = "" if strain.proxy is None else f", the proxy {strain.proxy:.0%} of its core"
         console.print(
-            f"{strain.arm}: host CPU {strain.cpu:.0%}, emulator late by {strain.lateness:.1%} (P95)"
+            f"{strain.arm}: host CPU {strain.cpu:.0%}, "
+            f"emulator late by {strain.lateness:.1%} (P95){proxy}"
         )
     for arm, errors in played.errors.items():
         for error in errors[:SHOWN_ERRORS]:
             console.print(f"FAILED in {arm}: {error}", markup=False, soft_wrap=True)
     console.print(f"plot: {plot_file}")
-    console.print("\nOne run under Headway, call by call, as `headway explain RUN` tells it:\n")
-    console.print(played.explained, markup=False, highlight=False, soft_wrap=True)
+    if played.explained:
+        console.print("\nOne run under Headway, call by call, as `headway explain RUN` tells it:\n")
+        console.print(played.explained, markup=False, highlight=False, soft_wrap=True)

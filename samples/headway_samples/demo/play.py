@@ -1,7 +1,5 @@
 """The demo from start to end: pilot, arms, and what came out of them."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from headway import __version__
-from headway_samples.demo.arms import HEADWAY, SAMPLES, Arm, baseline, headway_arm, use_daemon
+from headway_samples.demo.arms import SAMPLES
 from headway_samples.demo.arrivals import draw_arrivals
 from headway_samples.demo.driver import Load, Outcome, drive, run_id
 from headway_samples.demo.measures import RunRecord, percentile, report
+from headway_samples.demo.opening import Opened, opened
 from headway_samples.demo.pilot import Pilot, Search, find_load
 from headway_samples.demo.plan import (
     GUESS_SHARE,
@@ -24,9 +23,9 @@ from headway_samples.demo.plan import (
     mix,
 )
 from headway_samples.demo.story import choose
-from headway_samples.demo.validity import CpuMeter, Strain
+from headway_samples.demo.validity import CpuMeter, ProcessMeter, Strain
 from headway_samples.pool import COUNT, MODELS, SEATS, SamplePool, make_pool
-from headway_samples.processes import daemon, emulator, explain, lateness
+from headway_samples.processes import emulator, explain, lateness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class Played:
     strains: tuple[Strain, ...]
     plan: Plan
     explained: str
+    """What ``headway explain`` says of a run of Headway's; empty if no arm was Headway's."""
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -64,11 +64,12 @@ class Played:
                 "pool": pool_text(),
                 "load_share": LOAD_SHARE,
                 "knee": self.pilot.sureness,
-                "knee_runs_per_s": self.pilot.knee / self.plan.speedup,
+                "knee_runs_per_s": self.pilot.knee / self.plan.pilot_speedup,
                 "load_runs_per_s": self.rate / self.plan.speedup,
                 "deadlines_s": self.pilot.deadlines,
                 "strain": {
                     each.arm: {"cpu": each.cpu, "lateness_p95": each.lateness}
+                    | ({} if each.proxy is None else {"proxy_core": each.proxy})
                     for each in self.strains
                 },
                 "complaints": list(self.complaints),
@@ -81,8 +82,8 @@ async def play(plan: Plan, *, folder: Path, console: Console) -> Played:
 
     Logs of the emulator and the daemon, and the pool file, stay in `folder`.
     """
-    pool = make_pool(speedup=plan.speedup)
-    console.print(f"pool: {pool_text()}; {pool.speedup:g} emulated seconds pass in one")
+    pool = make_pool(speedup=plan.pilot_speedup)
+    console.print(f"pool: {pool_text()}; {plan.speedup:g} emulated seconds pass in one")
     progress = Progress(
         TextColumn("{task.description:<44}"),
         BarColumn(),
@@ -95,20 +96,19 @@ async def play(plan: Plan, *, folder: Path, console: Console) -> Played:
             mix=mix(),
             variation=VARIATION,
             seed=plan.seed,
-            guess=GUESS_SHARE * pool.tokens_per_s() / TOKENS_PER_RUN * plan.speedup,
+            guess=GUESS_SHARE * pool.tokens_per_s() / TOKENS_PER_RUN * plan.pilot_speedup,
             idle_runs=plan.idle_runs,
             window_s=plan.probe_s,
             longest_s=plan.pilot_s,
         )
         pilot = await find_load(pool, how, folder=folder, say=progress.console.print)
-        rate = LOAD_SHARE * pilot.knee
-        progress.console.print(_pilot_line(pilot, rate, plan.speedup))
-        return await _all_arms(plan, pool, pilot, rate, folder=folder, progress=progress)
+        progress.console.print(_pilot_line(pilot, plan.pilot_speedup))
+        return await _all_arms(plan, pilot, folder=folder, progress=progress)
 
 
-async def _all_arms(
-    plan: Plan, pool: SamplePool, pilot: Pilot, rate: float, *, folder: Path, progress: Progress
-) -> Played:
+async def _all_arms(plan: Plan, pilot: Pilot, *, folder: Path, progress: Progress) -> Played:
+    pool = make_pool(speedup=plan.speedup)
+    rate = LOAD_SHARE * pilot.knee * plan.speedup / plan.pilot_speedup
     count = max(len(SAMPLES), round(rate * plan.window_s))
     load = Load(
         arrivals=draw_arrivals(seed=plan.seed, count=count, mix=mix(), variation=VARIATION),
@@ -122,11 +122,13 @@ async def _all_arms(
     explained = ""
     for name in plan.arms:
         bar = progress.add_task(name, total=count)
-        async with emulator(pool, folder=folder), _arm(name, pool, plan, folder=folder) as ready:
-            arm, socket = ready
-            outcome, strain = await _measured(arm, load, pool, progress, bar)
-            if socket is not None:
-                explained = await _story(socket, name, outcome)
+        async with (
+            emulator(pool, folder=folder),
+            opened(name, pool, seed=plan.seed, folder=folder) as ready,
+        ):
+            outcome, strain = await _measured(ready, load, pool, progress, bar)
+            if ready.socket is not None and not explained:
+                explained = await _story(ready.socket, name, outcome)
         arms[name] = outcome.records
         errors[name] = outcome.errors
         strains.append(strain)
@@ -141,29 +143,19 @@ async def _all_arms(
     )
 
 
-@contextlib.asynccontextmanager
-async def _arm(
-    name: str, pool: SamplePool, plan: Plan, *, folder: Path
-) -> AsyncIterator[tuple[Arm, Path | None]]:
-    """The arm by name; for Headway's a fresh, untrained daemon and its socket."""
-    if name != HEADWAY:
-        yield baseline(name, pool, seed=plan.seed), None
-        return
-    async with daemon(pool, folder=folder) as socket:
-        use_daemon(str(socket))
-        yield headway_arm(pool), socket
-
-
 async def _measured(
-    arm: Arm, load: Load, pool: SamplePool, progress: Progress, bar: TaskID
+    ready: Opened, load: Load, pool: SamplePool, progress: Progress, bar: TaskID
 ) -> tuple[Outcome, Strain]:
+    arm = ready.arm
+    meter = ProcessMeter(ready.proxy) if ready.proxy is not None else None
     async with CpuMeter() as cpu:
         outcome = await drive(
             arm, load, progress=lambda ended: progress.update(bar, completed=ended)
         )
+    proxy = meter.share() if meter is not None else None
     late = await lateness(pool)
     p95 = percentile(late, 0.95) if late else 0.0
-    return outcome, Strain(arm=arm.name, cpu=cpu.mean, lateness=p95)
+    return outcome, Strain(arm=arm.name, cpu=cpu.mean, lateness=p95, proxy=proxy)
 
 
 async def _story(socket: Path, arm: str, outcome: Outcome) -> str:
@@ -181,7 +173,8 @@ def pool_text() -> str:
     return ", ".join(f"{COUNT[model]} x {model} of {SEATS[model]} seats" for model in MODELS)
 
 
-def _pilot_line(pilot: Pilot, rate: float, speedup: float) -> str:
+def _pilot_line(pilot: Pilot, speedup: float) -> str:
+    rate = LOAD_SHARE * pilot.knee
     deadlines = ", ".join(f"{name} {limit:.0f} s" for name, limit in pilot.deadlines.items())
     return (
         f"knee of least-busy ({pilot.sureness}): "

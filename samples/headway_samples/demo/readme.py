@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from headway_samples.demo.arms import HEADWAY
+from headway_samples.demo.arms import ALL_ARMS, ARMS, HEADWAY, OURS, PROXY_ARMS
 
 BEGIN = "<!-- demo:"
 END = "<!-- demo end -->"
@@ -21,6 +21,9 @@ Values = dict[str, Any]
 """The measures of one arm."""
 
 Group: TypeAlias = tuple[str, dict[str, Values], tuple["Column", ...]]
+
+
+READING = "Completion is in emulated seconds, without the person's pauses: lower is better."
 
 
 class NoMarkers(ValueError):
@@ -71,11 +74,11 @@ def block(report: dict[str, Any], *, plot: str = PLOT) -> str:
     parts = [
         _verdict(report),
         _overall(report["arms"]),
-        _reading(report),
+        " ".join((READING, *_readings(report["arms"]))),
         f"![Completion and success of every arm]({plot})",
         _samples(report["samples"]),
-        _worse(report),
-        _setting(report.get("setting")),
+        *(_worse(report, arm) for arm in report["arms"] if arm in OURS),
+        _setting(report.get("setting"), tuple(report["arms"])),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -91,17 +94,17 @@ def rewritten(readme: str, text: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def losses(report: dict[str, Any]) -> Iterator[str]:
-    """Each cell of the tables in which Headway is worse than another arm."""
+def losses(report: dict[str, Any], ours_name: str = HEADWAY) -> Iterator[str]:
+    """Each cell of the tables in which that arm of Headway's is worse than one without it."""
     groups: list[Group] = [("all", report["arms"], OVERALL)]
     groups += [(name, arms, PER_SAMPLE) for name, arms in report["samples"].items()]
     for group, arms, columns in groups:
-        ours = arms[HEADWAY]
+        ours = arms[ours_name]
         for column in columns:
             better = [
                 f"{column.text(theirs)} of `{arm}`"
                 for arm, theirs in arms.items()
-                if arm != HEADWAY and column.worse(ours, theirs)
+                if arm not in OURS and column.worse(ours, theirs)
             ]
             if better:
                 yield f"{group}, {column.title}: {column.text(ours)} against {', '.join(better)}"
@@ -136,19 +139,21 @@ def _samples(samples: dict[str, dict[str, Values]]) -> str:
     return _table(["sample", "arm", *(column.title for column in PER_SAMPLE)], rows, left=2)
 
 
-def _reading(report: dict[str, Any]) -> str:
-    """One sentence: Headway's mean and success beside each other arm's."""
-    ours = report["arms"][HEADWAY]
-    told = [
-        f"{_compared(ours['mean_s'], theirs['mean_s'])} than `{arm}`'s at "
-        f"{100 * (ours['success'] - theirs['success']):+.1f} points of success"
-        for arm, theirs in report["arms"].items()
-        if arm != HEADWAY
-    ]
-    return (
-        "Completion is in emulated seconds, without the person's pauses: lower is better. "
-        f"Headway's mean is {'; '.join(told)}."
-    )
+def _readings(arms: dict[str, Values]) -> Iterator[str]:
+    """A sentence for each arm of Headway's: its mean and success beside those without it."""
+    for ours_name, ours in arms.items():
+        told = [
+            f"{_compared(ours['mean_s'], theirs['mean_s'])} than `{arm}`'s at "
+            f"{100 * (ours['success'] - theirs['success']):+.1f} points of success"
+            for arm, theirs in arms.items()
+            if arm not in OURS
+        ]
+        if ours_name in OURS and told:
+            yield f"{_whose(ours_name)} mean is {'; '.join(told)}."
+
+
+def _whose(arm: str) -> str:
+    return "Headway's" if arm == HEADWAY else f"`{arm}`'s"
 
 
 def _compared(ours: float | None, theirs: float | None) -> str:
@@ -158,22 +163,32 @@ def _compared(ours: float | None, theirs: float | None) -> str:
     return f"{abs(change):.0%} {'higher' if change > 0 else 'lower'}"
 
 
-def _worse(report: dict[str, Any]) -> str:
-    found = list(losses(report))
+def _worse(report: dict[str, Any], arm: str) -> str:
+    found = list(losses(report, arm))
+    name = "Headway" if arm == HEADWAY else f"`{arm}`"
     if not found:
-        return "Headway is worse than no other arm in any cell of these tables."
-    return "Where Headway is worse than another arm:\n\n" + "\n".join(f"- {each}" for each in found)
+        return f"{name} is worse than no other arm in any cell of these tables."
+    told = "\n".join(f"- {each}" for each in found)
+    return f"Where {name} is worse than another arm:\n\n{told}"
 
 
-def _setting(setting: dict[str, Any] | None) -> str:
+def _made_by(arms: tuple[str, ...]) -> str:
+    if arms == ARMS:
+        return "make demo"
+    if arms == PROXY_ARMS:
+        return "make demo-proxy"
+    return "make demo-all" if arms == ALL_ARMS else f"headway demo --arms {','.join(arms)}"
+
+
+def _setting(setting: dict[str, Any] | None, arms: tuple[str, ...]) -> str:
     if setting is None:
-        return "Made by one `make demo`."
+        return f"Made by one `{_made_by(arms)}`."
     deadlines = ", ".join(f"{name} {limit:.0f} s" for name, limit in setting["deadlines_s"].items())
     known = "" if setting["knee"] == "bracketed" else f" ({setting['knee']} that)"
     cpu = max(each["cpu"] for each in setting["strain"].values())
     late = max(each["lateness_p95"] for each in setting["strain"].values())
     return (
-        f"Made by one `make demo` (Headway {setting['version']}, seed {setting['seed']}, "
+        f"Made by one `{_made_by(arms)}` (Headway {setting['version']}, seed {setting['seed']}, "
         f"{setting['runs_per_arm']} runs an arm, the same for all). "
         f"Load: {setting['load_runs_per_s']:.3f} runs arrive in an emulated second, "
         f"{setting['load_share']:g} of the knee of `least-busy`{known}. Pool: {setting['pool']}; "
@@ -183,7 +198,7 @@ def _setting(setting: dict[str, Any] | None) -> str:
 
 
 def _name(arm: str) -> str:
-    return f"**`{arm}`**" if arm == HEADWAY else f"`{arm}`"
+    return f"**`{arm}`**" if arm in OURS else f"`{arm}`"
 
 
 def _table(heads: list[str], rows: list[list[str]], *, left: int) -> str:
@@ -197,10 +212,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m headway_samples.demo.readme")
     parser.add_argument("json", type=Path, help="what `headway demo --json` wrote")
     parser.add_argument("readme", type=Path, nargs="?", default=Path("README.md"))
+    parser.add_argument("--plot", default=PLOT, help="the picture, as seen from the README")
     options = parser.parse_args(arguments)
     report = json.loads(options.json.read_text())
     try:
-        options.readme.write_text(rewritten(options.readme.read_text(), block(report)))
+        options.readme.write_text(
+            rewritten(options.readme.read_text(), block(report, plot=options.plot))
+        )
     except NoMarkers as error:
         print(f"{options.readme}: {error}", file=sys.stderr)
         return 1

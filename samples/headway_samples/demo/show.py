@@ -42,7 +42,7 @@ def table(report: dict[str, Any]) -> Table:
         made.add_row(f"[bold]{group}[/bold]")
         for arm, values in arms.items():
             made.add_row(
-                f"  {arm}",
+                arm,
                 *(_seconds(values[key]) for _, key in _COLUMNS),
                 f"{values['success']:.1%}",
                 f"{values['attainment']:.1%}",
@@ -73,7 +73,7 @@ def plot(arms: dict[str, list[RunRecord]], path: Path) -> None:
     right.bar_label(bars, fmt="%.0f")
     right.set_ylabel("success, % of runs")
     right.set_ylim(0, 105)
-    right.tick_params(axis="x", rotation=20)
+    right.tick_params(axis="x", rotation=20 if len(arms) <= 4 else 60)
     figure.savefig(path, dpi=120, format="png")
     plt.close(figure)
 

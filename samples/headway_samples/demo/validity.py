@@ -9,6 +9,7 @@ import psutil
 
 MOST_CPU = 0.85
 MOST_LATENESS = 0.10
+MOST_PROXY_CPU = 0.85
 SAMPLE_EVERY_S = 0.5
 
 
@@ -18,11 +19,13 @@ class Strain:
 
     `cpu` is the host's mean CPU use over all cores; `lateness` the P95 of how
     much longer the emulator took than its model said, over all requests of the arm.
+    `proxy` is what a proxy used of one core, the most that one worker can.
     """
 
     arm: str
     cpu: float
     lateness: float
+    proxy: float | None = None
 
     def complaints(self) -> tuple[str, ...]:
         """Why numbers measured under this strain must not be believed; empty if they may."""
@@ -33,6 +36,11 @@ class Strain:
             found.append(
                 f"{self.arm}: the emulator was {self.lateness:.0%} late at P95, "
                 f"above {MOST_LATENESS:.0%}"
+            )
+        if self.proxy is not None and self.proxy > MOST_PROXY_CPU:
+            found.append(
+                f"{self.arm}: LiteLLM's proxy used {self.proxy:.0%} of its core, above "
+                f"{MOST_PROXY_CPU:.0%}: it cannot carry this load"
             )
         return tuple(found)
 
@@ -69,6 +77,18 @@ class CpuMeter:
     def mean(self) -> float:
         """The mean of all samples, as a share of the whole host."""
         return mean_of(self._samples)
+
+
+class ProcessMeter:
+    """What a process uses of one core, from when this is made on."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self._process.cpu_percent()
+
+    def share(self) -> float:
+        """As a share of one core; several threads may use more than one."""
+        return float(self._process.cpu_percent()) / 100
 
 
 def mean_of(values: Sequence[float]) -> float:
