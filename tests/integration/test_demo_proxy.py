@@ -54,6 +54,6 @@ async def test_the_proxy_of_the_demo_has_every_call_decided_for_its_run(
     for story in told:
         assert story["calls"], story
         for call in story["calls"]:
-            assert len(call["scores"]) == len(pool.endpoints), call
+            assert call["scores"], call  # inside a tool loop only those of its model
             assert call["node"] in ("write", "repair", "planner", "researcher", "writer"), call
             assert call["outcome"] == "ok", call

@@ -57,6 +57,18 @@ def test_a_streamed_answer_says_where_it_comes_from_too(proxy: LiteLLMProxy, run
     assert story["calls"][0]["output_tokens"] == 7
 
 
+def test_a_plain_completion_is_scheduled_too(proxy: LiteLLMProxy, run: str) -> None:
+    headers = {"x-headway-run": run, "x-headway-models": "large"}
+    with proxy.client() as client:
+        body = {"model": "agent", "prompt": "two and two", "max_tokens": 5}
+        answer = client.post("/v1/completions", json=body, headers=headers)
+    assert answer.status_code == 200 and "four" in answer.text
+    endpoint, _, sent = one_sent(proxy)
+    assert endpoint == answer.headers["x-headway-endpoint"] == "dep-b"
+    assert isinstance(sent["priority"], int)
+    assert proxy.story(run)["calls"][0]["outcome"] == "ok"
+
+
 @pytest.mark.parametrize("model", ["small", "large"])
 def test_headers_say_whose_call_it_is(proxy: LiteLLMProxy, run: str, model: str) -> None:
     headers = {

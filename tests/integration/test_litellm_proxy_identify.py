@@ -4,9 +4,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from headway.calling.calls import get_calls
+from headway.calling.coverage import Coverage
 from headway.calling.guard import complaints
 from headway.context import Scope, live_scope
 from headway.context import scope as current_scope
@@ -22,8 +24,6 @@ NOBODY = SimpleNamespace(team_alias=None, team_id=None, key_alias=None, user_id=
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
-    import msgspec
-
     pool = two_endpoints("http://a/v1", "http://b/v1")
     names = (PoolName(name="agent", models=("small", "large")),)
     fake = FakeClient(msgspec.structs.replace(pool, names=names))
@@ -139,8 +139,10 @@ async def test_priority_stays_where_headway_has_no_say(client: FakeClient) -> No
     assert lonely["priority"] == 3
 
 
-async def test_a_decided_request_and_other_kinds_are_left_alone(client: FakeClient) -> None:
-    get_calls().coverage.__init__()  # type: ignore[misc]
+async def test_a_decided_request_and_other_kinds_are_left_alone(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_calls(), "coverage", Coverage())
     scope, _ = await within(request({"x-headway-decision": "dep-b"}, model="dep-b"))
     assert scope is None
     assert [fact.way for fact in client.of(Covered)] == [proxy.DECIDED_WAY]

@@ -2,11 +2,15 @@
 
 import json
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.litellm_proxy import MASTER_KEY, TEAM_KEY, LiteLLMProxy, chat, until
+from tests.support.litellm_proxy import MASTER_KEY, TEAM_KEY, WORKERS, LiteLLMProxy, chat, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -16,24 +20,36 @@ def run() -> str:
     return f"run-{uuid.uuid4().hex}"
 
 
-def leave_early(proxy: LiteLLMProxy, run: str, text: str, *, cancel: bool, **body: object) -> None:
-    """Ask, and hang up once a backend has the request (and has begun to answer a stream)."""
-    headers = {"x-headway-run": run, "x-test-cancel": "1" if cancel else "0"}
-    with proxy.client(timeout_s=1.0) as client, pytest.raises(httpx.ReadTimeout):
-        client.post("/v1/chat/completions", json=chat(text, **body), headers=headers)
-    assert len(proxy.sent()) == 1
+def leave(
+    proxy: LiteLLMProxy,
+    body: dict[str, Any],
+    headers: dict[str, str],
+    *,
+    key: str = TEAM_KEY,
+    once: Callable[[], object] | None = None,
+) -> None:
+    """Ask, and hang up: once something is so, or else in the middle of the streamed answer."""
+    connection = HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    told = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), told)
+        if once is not None:
+            until(once)
+        else:
+            with connection.getresponse() as response:
+                assert response.status == 200 and response.read(1)
+    finally:
+        connection.close()
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream(proxy: LiteLLMProxy, run: str) -> None:
-    leave_early(proxy, run, "stall", cancel=False, stream=True)
+    leave(proxy, chat("stall", stream=True), {"x-headway-run": run})
     (call,) = proxy.story(run)["calls"]
     assert call["outcome"] == "cancelled"
 
 
 def test_a_plain_client_that_leaves_ends_its_run(proxy: LiteLLMProxy, run: str) -> None:
-    key = f"{TEAM_KEY}-{run}"
-    with proxy.client(key=key, timeout_s=1.0) as client, pytest.raises(httpx.ReadTimeout):
-        client.post("/v1/chat/completions", json=chat("stall", stream=True))
+    leave(proxy, chat("stall", stream=True), {}, key=f"{TEAM_KEY}-{run}")
     story = proxy.story(tenant=f"research-{run}")
     assert (story["outcome"], story["calls"][0]["outcome"]) == ("cancelled", "cancelled")
 
@@ -41,7 +57,8 @@ def test_a_plain_client_that_leaves_ends_its_run(proxy: LiteLLMProxy, run: str) 
 def test_a_client_that_leaves_before_the_answer_with_cancel_on_disconnect(
     proxy: LiteLLMProxy, run: str
 ) -> None:
-    leave_early(proxy, run, "slow", cancel=True)
+    headers = {"x-headway-run": run, "x-test-cancel": "1"}
+    leave(proxy, chat("slow"), headers, once=proxy.sent)
     (call,) = proxy.story(run)["calls"]
     assert call["outcome"] == "cancelled"
 
@@ -49,7 +66,7 @@ def test_a_client_that_leaves_before_the_answer_with_cancel_on_disconnect(
 def test_without_it_the_backend_finishes_and_the_slot_is_taken_until_then(
     proxy: LiteLLMProxy, run: str
 ) -> None:
-    leave_early(proxy, run, "slow", cancel=False)
+    leave(proxy, chat("slow"), {"x-headway-run": run}, once=proxy.sent)
     (call,) = proxy.query("explain", run=run)["calls"]
     assert "outcome" not in call
     for server in (proxy.a, proxy.b):
@@ -59,20 +76,18 @@ def test_without_it_the_backend_finishes_and_the_slot_is_taken_until_then(
 
 
 def test_a_client_that_leaves_while_its_call_is_held(proxy: LiteLLMProxy, run: str) -> None:
-    def ask(name: str, *, cancel: str) -> None:
-        headers = {"x-headway-run": f"{run}-{name}", "x-test-cancel": cancel}
-        with (
-            proxy.client(key=MASTER_KEY, timeout_s=1.0) as client,
-            pytest.raises(httpx.ReadTimeout),
-        ):
-            client.post("/v1/chat/completions", json=chat("slow", model="narrow"), headers=headers)
+    def is_held() -> bool:
+        return "narrow" in proxy.query("status")["waiting"]
 
-    ask("first", cancel="0")  # its backend goes on, in the only seat
-    ask("second", cancel="1")
-    (call,) = proxy.story(f"{run}-second")["calls"]
-    assert (call["outcome"], call["endpoint"]) == ("cancelled", "")
+    body = chat("slow", model="narrow")
+    # The first one's backend goes on, in the only seat.
+    leave(proxy, body, {"x-headway-run": f"{run}-1"}, key=MASTER_KEY, once=proxy.sent)
+    headers = {"x-headway-run": f"{run}-2", "x-test-cancel": "1"}
+    leave(proxy, body, headers, key=MASTER_KEY, once=is_held)
+    (call,) = proxy.story(f"{run}-2")["calls"]
+    assert (call["outcome"], call["endpoint"]) == ("cancelled", None)
     proxy.a.release.set()
-    proxy.story(f"{run}-first")
+    proxy.story(f"{run}-1")
     assert len(proxy.a.requests) == 1
 
 
@@ -99,15 +114,16 @@ def test_a_plain_call_that_fails_for_good_ends_its_run_as_failed(
 
 
 def test_every_worker_schedules(proxy: LiteLLMProxy) -> None:
-    workers = set()
+    workers: set[str] = set()
 
-    def both() -> bool:
+    def ask(_: int) -> None:
         answer = proxy.ask()
         assert "x-headway-endpoint" in answer.headers
         workers.add(answer.headers["x-test-worker"])
-        return len(workers) == 2
 
-    until(both)
+    # One after the other, the same idle worker would take them all.
+    with ThreadPoolExecutor(16) as pool:
+        until(lambda: list(pool.map(ask, range(16))) and len(workers) == WORKERS)
 
 
 @pytest.mark.parametrize("size", [30_000, 100_000])

@@ -1,42 +1,7 @@
 """Calls through a real `litellm.Router`, synchronous and not, streamed and not."""
 
-
-            return text([chunk async for chunk in answer])
-        answer = await used.acompletion(model=model, messages=messages, **stream, **kwargs)
-        answer = used.completion(model=model, messages=messages, **stream, **kwargs)
-        if stream:
-        return call()
-        return str(answer.choices[0].message.content)
-        return str(await arun(acall))
-        return str(await arun(on_loop))
-        return text(list(answer)) if stream else str(answer.choices[0].message.content)
-    """One call in a run; its text. `way`: async or sync, `stream` added if it is streamed."""
-    """Sends every call to `large` at B, with urgency 2.5."""
-    async def acall() -> str:
-    async def on_loop() -> str:
-    def call() -> str:
-    if way.startswith("async"):
-    if way.startswith("on loop"):
-    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-    return FakeClient(two_endpoints(a.url, b.url), choose=lambda ask: "b", urgency=2.5)
-    return str(await asyncio.to_thread(run, call))
-    stream = {"stream": True} if "stream" in way else {}
-    way: str, used: Any, *, model: str = "agent", messages: Any = HI, **kwargs: Any
-) -> str:
-@pytest.fixture
-PROVIDERS = ("hosted_vllm", "openai")
-WAYS = ("async", "async stream", "sync", "sync stream", "on loop", "on loop stream")
-async def through(
-def client(a: FakeOpenAI, b: FakeOpenAI) -> FakeClient:
-def text(chunks: list[Any]) -> str:
 import asyncio
 import os
-import pytest
-from headway.core.facts import CallEnded, CallSent, FirstToken
-from tests.support.fake_client import FakeClient
-from tests.support.fake_openai import FakeOpenAI
-from tests.support.scheduled import two_endpoints
-from tests.support.with_litellm import HI, arun, router, run, using_litellm
 from typing import Any
 
 import pytest
@@ -44,7 +9,53 @@ import pytest
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 pytest.importorskip("litellm")
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+from headway.core.facts import CallEnded, CallSent, FirstToken
+from tests.support.fake_client import FakeClient
+from tests.support.fake_openai import FakeOpenAI
+from tests.support.scheduled import two_endpoints
+from tests.support.with_litellm import HI, arun, router, run, using_litellm
+
+WAYS = ("async", "async stream", "sync", "sync stream", "on loop", "on loop stream")
+
+
+@pytest.fixture
+def client(a: FakeOpenAI, b: FakeOpenAI) -> FakeClient:
+    """Sends every call to `large` at B, with urgency 2.5."""
+    return FakeClient(two_endpoints(a.url, b.url), choose=lambda ask: "b", urgency=2.5)
+
+
+def text(chunks: list[Any]) -> str:
+    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+
+async def through(way: str, used: Any) -> str:
+    """One call in a run; its text."""
+    said: Any = {"model": "agent", "messages": HI}
+    stream = "stream" in way
+    if stream:
+        said["stream"] = True
+
+    async def acall() -> str:
+        answer = await used.acompletion(**said)
+        if stream:
+            return text([chunk async for chunk in answer])
+        return str(answer.choices[0].message.content)
+
+    def call() -> str:
+        answer = used.completion(**said)
+        return text(list(answer)) if stream else str(answer.choices[0].message.content)
+
+    async def on_loop() -> str:
+        return call()
+
+    if way.startswith("async"):
+        return str(await arun(acall))
+    if way.startswith("on loop"):
+        return str(await arun(on_loop))
+    return str(await asyncio.to_thread(run, call))
+
+
+@pytest.mark.parametrize("provider", ["hosted_vllm", "openai"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_decision_arrives(
     way: str, provider: str, a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
@@ -69,3 +80,15 @@ async def test_the_decision_arrives(
         assert {(end.prompt_tokens, end.output_tokens) for end in ends} == {(11, 7)}
     assert client.of(CallSent) == []
     assert {one.way for one in client.covered} == {"litellm_router"} and client.passed == []
+
+
+async def test_plain_completions_through_a_router(
+    a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    with using_litellm(client):
+        used = router(a.url, b.url)
+        await arun(lambda: used.atext_completion(model="agent", prompt="hi"))
+    assert a.requests == [] and len(b.requests) == 1
+    assert b.bodies[0]["priority"] == -2500
+    assert [ask.prompt_chars for ask in client.asks] == [2]
+    assert [end.outcome for end in client.of(CallEnded)] == ["ok"]

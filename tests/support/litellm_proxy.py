@@ -22,7 +22,8 @@ from tests.support.daemons import HEADWAY, Peer
 from tests.support.fake_openai import FakeOpenAI, Request
 
 T = TypeVar("T")
-START_S = 90.0
+WORKERS = 2
+START_S = 120.0
 DEADLINE_S = 15.0
 
 MASTER_KEY = "sk-master-9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c"
@@ -133,10 +134,10 @@ class LiteLLMProxy:
     def start(self) -> None:
         """Start the proxy, and the daemon while it comes up."""
         command = [str(Path(sys.executable).with_name("litellm")), "--config", str(self.config)]
-        options = ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", "2"]
+        options = ["--host", "127.0.0.1", "--port", str(self.port)]
         env = {**self.environment, "PYTHONPATH": str(self.folder)}
         self._proxy = subprocess.Popen(
-            [*command, *options, "--telemetry", "False"],
+            [*command, *options, "--num_workers", str(WORKERS), "--telemetry", "False"],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=env,
@@ -208,10 +209,10 @@ class LiteLLMProxy:
         return (self.folder / "proxy.log").read_text()[-4000:]
 
     def _is_up(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health/liveliness", timeout=2).status_code == 200
-        except httpx.HTTPError:
+        said = (self.folder / "proxy.log").read_text()
+        if said.count("Application startup complete") < WORKERS:
             return False
+        return httpx.get(f"{self.url}/health/liveliness", timeout=10).status_code == 200
 
     # What tests do with it
 
