@@ -48,9 +48,9 @@ def nodes(urls: tuple[str, ...]) -> Iterator[tuple[str, Callable[[State], Any]]]
     """Each way's name and node, those without a Router first.
 
     A Router enters the models of its deployments into LiteLLM's list of prices, and from
-    then on each call to one of them, with or without Headway, takes LiteLLM two milliseconds
-    more: it looks for the price that they do not have. A direct call asks for the pool
-    name, which is in no list, and Headway gives it one of those models.
+    then on each call to one of them takes LiteLLM longer, by Headway or not: it asks why it
+    cost nothing. A direct call asks for the pool name, which is in no list, and Headway
+    gives it one of those models: beside a Router its two sides could not be compared.
     """
     litellm.suppress_debug_info = True
     yield from zip(LITELLM_WAYS[:4], _direct(urls[0]), strict=True)

@@ -59,7 +59,8 @@ async def opened(name: str, pool: SamplePool, *, seed: int, folder: Path) -> Asy
             running = await stack.enter_async_context(proxies.running(plan, daemon=socket, log=log))
             yield Opened(arm=proxies.proxy_arm(name, plan), socket=socket, proxy=running)
         elif name in STRATEGIES:
-            yield Opened(arm=stack.enter_context(router_arm(name, pool)), socket=socket)
+            arm = await stack.enter_async_context(router_arm(name, pool))
+            yield Opened(arm=arm, socket=socket)
         elif name == HEADWAY:
             yield Opened(arm=headway_arm(pool), socket=socket)
         else:

@@ -11,10 +11,11 @@ seconds. It runs as it comes, but for two things that a demo must not do: fetch
 the list of prices from the Internet, and leave an arm's callbacks to the next.
 """
 
+import asyncio
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from headway.core.errors import ConfigError
@@ -34,6 +35,8 @@ NEEDED = {
     "langchain_litellm": "pip install langchain-litellm",
 }
 """What the arms import, and how to get it."""
+
+WARM_UP = [{"role": "user", "content": "hello"}]
 
 CALLBACK_LISTS = (
     "callbacks",
@@ -74,15 +77,25 @@ def model_list(pool: SamplePool) -> list[dict[str, Any]]:
     ]
 
 
-@contextlib.contextmanager
-def router_arm(name: str, pool: SamplePool) -> Iterator[Arm]:
-    """The arm on a Router of its own. Nothing of it is left in LiteLLM after the block."""
+@contextlib.asynccontextmanager
+async def router_arm(name: str, pool: SamplePool) -> AsyncIterator[Arm]:
+    """The arm on a Router of its own. Nothing of it is left in LiteLLM after the block.
+
+    The endpoints must be up: they are asked once, because with the first call of a process
+    LiteLLM imports for a second what it uses, which no run shall wait for.
+    """
     litellm = _litellm()
     with _callbacks_as_before(litellm):
         router = litellm.Router(
             model_list=model_list(pool), routing_strategy=STRATEGIES[name], set_verbose=False
         )
         try:
+            await asyncio.gather(
+                *(
+                    router.acompletion(model=each.id, messages=WARM_UP, max_tokens=1)
+                    for each in pool.endpoints
+                )
+            )
             if name != ROUTER_HEADWAY:
                 yield undecorated(name, _chat(router))
                 return
