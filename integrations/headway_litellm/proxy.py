@@ -172,9 +172,10 @@ def _complete(identity: Identity, *, group: str, tenant: str, timeout_s: float |
     """Fill in what nobody said, so that like requests are learned from together.
 
     A request of its own belongs to the graph of its model group. Sessions of other schemas
-    differ by the group only, and one key's sessions are not another's.
+    differ by the group only, and one key's sessions are not another's. Whose key it is stands
+    above what the request says of its tenant.
     """
-    changes: dict[str, Any] = {"tenant": identity.tenant or tenant}
+    changes: dict[str, Any] = {"tenant": tenant or identity.tenant}
     group = clean(group)
     if not identity.run:
         changes |= {"graph": f"proxy:{group}", "node": NodeId(""), "node_name": "call"}

@@ -162,3 +162,11 @@ async def test_nothing_is_left_over(client: FakeClient) -> None:
     scope, _ = await within(broken)
     assert scope is not None
     assert complaints.counts == {}
+
+
+async def test_a_key_that_tells_its_team_is_believed_before_the_request(client: FakeClient) -> None:
+    key = SimpleNamespace(team_alias="research", team_id="t", key_alias="k", user_id="u")
+    scope, _ = await within(request({"x-headway-tenant": "somebody else"}), key=key)
+    assert scope is not None and scope.tenant == "research"
+    scope, _ = await within(request({"x-headway-tenant": "ann"}))
+    assert scope is not None and scope.tenant == "ann"
