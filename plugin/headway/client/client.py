@@ -80,7 +80,7 @@ class Client:
         return self._looked("pool", lambda now: self._view.latest(now), None)
 
     def is_off(self) -> bool:
-        """Whether calls pass untouched: ``HEADWAYOFF`` is set, or the pool's mode is off."""
+        """Whether calls pass untouched: ``HEADWAY_OFF`` is set, or the pool's mode is off."""
         return off_by_environment() or ((pool := self.pool) is not None and pool.mode == "off")
 
     def observe(self, fact: msgspec.Struct) -> None:

@@ -27,8 +27,6 @@ ORPHAN_GRACE_S = 30.0
 MAX_FILTERED = 1_000
 ENDPOINT_ERRORS = ("connect", "timeout", "5", "429", "drop")
 """Beginnings of the kinds of error that lie with the endpoint, not with the request."""
-
-
 REFUSALS = ("429", "503")
 """Errors of an endpoint that has no room left, if it serves others meanwhile."""
 
@@ -140,7 +138,7 @@ class CallDesk:
         call.client = client
         if pool.mode == "shadow":
             call.went, call.applied = fact.endpoint, True
-            if call.state is CallState.WAITING:
+            if key in self._books.waiting:
                 return  # it runs, and waits here for what would have been decided
         self._books.waiting.pop(key, None)
         if call.endpoint is not None and call.endpoint in self._endpoints:
@@ -199,8 +197,7 @@ class CallDesk:
         endpoint = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
         run = self._books.run(call.run)
         load = endpoint.remove(call.key) if endpoint is not None else None
-        if endpoint is not None and endpoint.leaving and not endpoint.loads:
-            del self._endpoints[endpoint.id]
+        self._let_go(endpoint)
         if run is None:
             return
         if run.reopened and all(one.state is CallState.CLOSED for one in run.calls):
@@ -215,6 +212,11 @@ class CallDesk:
             endpoint.fault(at, call.ended.error)
             if not endpoint.up(at):
                 self._books.wake(endpoint.down_until, "look")
+
+    def _let_go(self, endpoint: Endpoint | None) -> None:
+        """Forget an endpoint that is no longer in the pool once nothing runs there."""
+        if endpoint is not None and endpoint.leaving and not endpoint.loads:
+            del self._endpoints[endpoint.id]
 
     def _learn(self, run: Run, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
         endpoint.served_one(load.released_at)

@@ -81,17 +81,20 @@ def _run_anew(run: Run, at: Seconds) -> Iterator[AnyFact]:
 
 
 def _call_anew(call: Call, at: Seconds) -> list[Event]:
+    open_s = at - call.ready_at
+    ask = msgspec.structs.replace(
+        call.ask, age_s=call.ask.age_s + open_s, run_age_s=call.ask.run_age_s + open_s
+    )
     if call.state is CallState.WAITING:
-        waited_s = at - call.ready_at
-        ask = msgspec.structs.replace(
-            call.ask,
-            age_s=call.ask.age_s + waited_s,
-            run_age_s=call.ask.run_age_s + waited_s,
-            hold_limit_s=call.ask.hold_limit_s - waited_s,
-        )
-        return [Event(at=at, fact=ask, client=call.client)]
+        ask = msgspec.structs.replace(ask, hold_limit_s=ask.hold_limit_s - open_s)
+        facts: list[AnyFact] = [ask]
+        if call.went is not None:  # in shadow mode it runs while it waits
+            facts.append(CallSent(ask=ask, endpoint=call.went))
+        return [Event(at=at, fact=each, client=call.client) for each in facts]
     sent_s = at - (call.released_at if call.released_at is not None else at)
-    fact = CallSent(ask=call.ask, endpoint=call.endpoint or EndpointId(""), sent_s=sent_s)
+    # where a decision was not applied, nobody knows where the call runs
+    endpoint = call.endpoint if call.applied and call.endpoint else EndpointId("")
+    fact = CallSent(ask=ask, endpoint=endpoint, sent_s=sent_s)
     if call.state is not CallState.ORPHANED:
         return [Event(at=at, fact=fact, client=call.client)]
     nobody = ClientId(f"{call.client} (lost)")

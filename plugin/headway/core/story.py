@@ -1,6 +1,7 @@
 """What the scheduler tells: a run's story, its own status, and the open books anew."""
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from headway.core.books import Books
@@ -167,7 +168,8 @@ def scheduler_status(
                 "speed": one.speed,
                 "served": one.served,
             }
-            for one in endpoints.values()
+            # of copies: endpoints remember what they work out, and no question may move a decision
+            for one in map(copy, endpoints.values())
         ],
         "waiting": waiting_for,
         "running": sum(len(one.loads) for one in endpoints.values()),

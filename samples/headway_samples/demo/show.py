@@ -73,7 +73,7 @@ def plot(arms: dict[str, list[RunRecord]], path: Path) -> None:
     right.bar_label(bars, fmt="%.0f")
     right.set_ylabel("success, % of runs")
     right.set_ylim(0, 105)
-    right.tick_params(axis="x", rotation=20 if len(arms) <= 4 else 60)
+    plt.setp(right.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
     figure.savefig(path, dpi=120, format="png")
     plt.close(figure)
 
