@@ -160,4 +160,5 @@ async def test_shadow_mode_changes_no_request_and_records_what_it_would_do(tmp_p
         if isinstance(command, Grant)
     ]
     assert [grant.endpoint for grant in grants] == ["b"] * 6
-    assert [call["endpoint"] for call in story["calls"]] == ["b"] * 2
+    assert [call["chosen"] for call in story["calls"]] == ["b"] * 2
+    assert [call["endpoint"] for call in story["calls"]] == ["a"] * 2  # where they really went

@@ -163,6 +163,11 @@ def _show_call(call: Body, console: Console) -> None:
         console.print("  -> no endpoint was chosen")
     else:
         console.print(f"  {escape(str(call.get('state', 'waiting')))}")
+    if call.get("chosen") and call["chosen"] != endpoint:
+        console.print(
+            f"  by its client; chosen here, and not applied: {escape(str(call['chosen']))}",
+            soft_wrap=True,
+        )
     if call.get("why"):
         console.print(f"  why: {escape(str(call['why']))}", soft_wrap=True)
     _show_scores(call, console)
@@ -189,7 +194,7 @@ def _show_scores(call: Body, console: Console) -> None:
     for part in parts:
         table.add_column(escape(part.replace("_", " ")), justify="right")
     for score in scores:
-        chosen = score.get("endpoint") == call.get("endpoint")
+        chosen = score.get("endpoint") == (call.get("chosen") or call.get("endpoint"))
         name = f"  {'*' if chosen else ' '} {score.get('endpoint', '?')}"
         values = _dict(score, "parts")
         table.add_row(

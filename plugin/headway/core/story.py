@@ -76,6 +76,7 @@ def _call_told(call: Call, start: Seconds) -> dict[str, Any]:
         "held_s": None if call.released_at is None else max(call.released_at - call.ready_at, 0.0),
         "endpoint": call.endpoint,
         "model": call.model,
+        "chosen": call.grant.endpoint if call.grant is not None else None,
         "predicted_output_tokens": call.output.p50 if call.output is not None else None,
         "predicted_s": call.service_s,
         "urgency": call.grant.urgency if call.grant is not None else None,
