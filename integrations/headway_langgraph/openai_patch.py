@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from headway.calling.apply import Outgoing, Rewrite, public_url, rewrite, rewrite_for_litellm
 from headway.calling.calls import (
     HOLD_LIMIT_S,
@@ -36,6 +38,7 @@ from headway_langgraph.openai_requests import (
     SEALED,
     body_of,
     callers_headers,
+    home_of,
     is_call,
     path_of,
     read_timeout,
@@ -167,7 +170,8 @@ class OpenAIPatch:
         forwards = client.gateway_for(base_url) == "headway"
         if scope.off and not forwards:
             return None
-        why = "" if forwards else untouchable(client, sdk, options)
+        home = None if forwards else home_of(self._calls, client, options)
+        why = "" if forwards else untouchable(client, sdk, options, home=home)
         if why:
             self._calls.coverage.passed(client, why, public_url(base_url))
             return None
@@ -185,10 +189,11 @@ class OpenAIPatch:
             return Forwarding(
                 sdk=sdk, client=client, scope=scope, ask=call.asked, timeout_s=timeout_s
             )
-        if not call.asked.loop_model and holds_sealed_reasoning(body_of(options)):
+        sealed = not call.asked.loop_model and holds_sealed_reasoning(body_of(options))
+        if sealed and home is None:
             self._calls.coverage.passed(client, SEALED, public_url(base_url))
             return None
-        return Sending(sdk=sdk, call=call)
+        return Sending(sdk=sdk, call=call, home=home)
 
     def _way(self) -> str:
         llm = llm_run.get()
@@ -204,7 +209,7 @@ class OpenAIPatch:
             if sending is not None:
                 try:
                     sending.begin_attempt()
-                    route = sending.call.client.decide(_question(sending.call, _hold_limit()))
+                    route = sending.call.client.decide(_question(sending, _hold_limit()))
                     self._settle(sending, options, route)
                 except Exception as error:  # noqa: BLE001 - the host's boundary
                     complaints.add("openai _prepare_options", error)
@@ -219,7 +224,7 @@ class OpenAIPatch:
             if sending is not None:
                 try:
                     sending.begin_attempt()
-                    route = await sending.call.client.adecide(_question(sending.call, HOLD_LIMIT_S))
+                    route = await sending.call.client.adecide(_question(sending, HOLD_LIMIT_S))
                     self._settle(sending, options, route)
                 except Exception as error:  # noqa: BLE001 - the host's boundary
                     complaints.add("openai _prepare_options", error)
@@ -238,6 +243,8 @@ class OpenAIPatch:
             call.close("cancelled")
             self._calls.coverage.passed(client, FOREIGN_URL, public_url(base_url))
             return
+        if not through_litellm:
+            route = _homeward(sending, route)
         change = _change(sending, options, route, through_litellm)
         if change is not None:
             sending.change(options, change)
@@ -274,11 +281,31 @@ def _change(sending: Sending, options: Any, route: Route, through_litellm: bool)
     )
 
 
-def _question(call: Call, hold_limit_s: float) -> CallReady:
+def _homeward(sending: Sending, route: Route) -> Route:
+    """`route`, unless it leads away from the endpoint that keeps what the request continues:
+    without a decision, and in shadow mode too, that is where it must go.
+    """
+    home, call = sending.home, sending.call
+    if home is None or not home.url or route.source == "off":
+        return route
+    if route.applies and route.endpoint is not None and route.endpoint.id == home.id:
+        return route
+    there = call.client.endpoint_for(str(sending.sdk.base_url))
+    if route.source == "shadow" and there is not None and there.url == home.url:
+        return route
+    call.sent_by_host(home)
+    why = f"{home.id} keeps the answer that it continues"
+    return msgspec.structs.replace(route, endpoint=home, source="fallback", why=why)
+
+
+def _question(sending: Sending, hold_limit_s: float) -> CallReady:
     """What the next attempt asks. A gateway reaches what has no URL of its own, too."""
+    call, home = sending.call, sending.home
     pool = call.client.pool
     endpoints: tuple[EndpointId, ...] = ()
-    if pool is not None and call.client.gateway_for(str(call.sdk.base_url)):
+    if home is not None:
+        endpoints = (home.id,)
+    elif pool is not None and call.client.gateway_for(str(call.sdk.base_url)):
         endpoints = tuple(spec.id for spec in pool.endpoints)
     return call.next_attempt(hold_limit_s=hold_limit_s, endpoints=endpoints)
 

@@ -3,11 +3,16 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from headway.calling import responses
+from headway.calling.body import kept_by_server
+from headway.calling.calls import Calls
+from headway.calling.responses import continued
 from headway.client import Scheduling
+from headway.core.pool import EndpointSpec
 
 PATHS = ("chat/completions", "completions", "responses")
 FOREIGN_URL = "base URL is no endpoint of the pool"
+_SIGNING = {"custom_auth", "_custom_auth", "_prepare_request", "_build_request"}
+"""Where a client's own class may add a credential after all that is seen to here."""
 SEALED = "responses api: the input holds reasoning that only the model that made it can read"
 
 
@@ -27,13 +32,26 @@ def body_of(options: Any) -> dict[str, Any]:
     return {**body, **options.extra_json} if options.extra_json else body
 
 
-def untouchable(client: Scheduling, sdk: Any, options: Any) -> str:
-    """Why this request must go out as it is; empty if it may be scheduled."""
+def home_of(calls: Calls, client: Scheduling, options: Any) -> EndpointSpec | None:
+    """The endpoint that keeps the answer which this request continues, if that is known."""
+    if path_of(options) != "responses" or client.pool is None:
+        return None
+    home = calls.home_of(continued(body_of(options)))
+    return next((spec for spec in client.pool.endpoints if spec.id == home), None)
+
+
+def untouchable(
+    client: Scheduling, sdk: Any, options: Any, *, home: EndpointSpec | None = None
+) -> str:
+    """Why this request must go out as it is; empty if it may be scheduled.
+
+    One that has a `home` must go there, whatever else it asks for.
+    """
     if any("Azure" in cls.__name__ for cls in type(sdk).__mro__):
         return "azure clients are not covered"
     if not isinstance(options.json_data, dict):
         return "the request has no JSON body"
-    if path_of(options) == "responses" and (why := responses.kept_by_server(body_of(options))):
+    if home is None and (why := kept_by_server(body_of(options))):
         return why
     base_url = str(sdk.base_url)
     if client.gateway_for(base_url):
@@ -49,8 +67,15 @@ def _signed(sdk: Any, options: Any) -> str:
     """Why the request cannot change its host: it may bring a credential that stays with it."""
     if getattr(sdk, "_provider_runtime", None) or getattr(sdk, "workload_identity", None):
         return "the client signs its requests itself"
-    if getattr(getattr(sdk, "_client", None), "auth", None) is not None:
+    for cls in type(sdk).__mro__:
+        is_sdks = cls.__module__.partition(".")[0] == "openai"
+        if not is_sdks and _SIGNING & vars(cls).keys():
+            return "the client's class may sign its requests itself"
+    http_client = getattr(sdk, "_client", None)
+    if getattr(http_client, "auth", None) is not None:
         return "the client's HTTP client signs its requests itself"
+    if (getattr(http_client, "event_hooks", None) or {}).get("request"):
+        return "the client's HTTP client has hooks on requests, which may add a key"
     if sdk.default_query or given(options.params):
         return "the request has URL parameters, which may hold a key"
     return ""

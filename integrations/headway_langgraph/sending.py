@@ -17,15 +17,19 @@ from headway.calling.identity import identity_headers
 from headway.client import Scheduling
 from headway.context import Scope
 from headway.core.facts import CallReady
+from headway.core.pool import EndpointSpec
 from headway_langgraph.openai_requests import given
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Sending:
-    """A request that we decide about. `headers` are set on the attempt's request."""
+    """A request that we decide about. `headers` are set on the attempt's request; `home` is the
+    only endpoint that can answer it, as it keeps what the request continues.
+    """
 
     sdk: Any
     call: Call
+    home: EndpointSpec | None = None
     foreign: bool = False
     authorization: str | None = None
     headers: dict[str, str] = field(default_factory=dict)

@@ -4,10 +4,7 @@ A call is a *group* where LiteLLM itself makes the attempts inside of it (a Rout
 ``fallbacks``); else it is its own first attempt. Nothing here patches anything.
 """
 
-import asyncio
 from collections.abc import Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -20,6 +17,7 @@ from headway.context import Scope, live_scope
 from headway.core.facts import CallReady
 from headway.core.pool import EndpointSpec
 from headway_litellm.deployments import endpoint_of, offered
+from headway_litellm.flights import Flight, flying, timed
 from headway_litellm.request import (
     OURS,
     SDK_PROVIDERS,
@@ -32,6 +30,7 @@ from headway_litellm.request import (
     sdk_is_covered,
     target_of,
     timeout_of,
+    unseen_headers,
     with_headers,
     with_urgency,
 )
@@ -40,29 +39,6 @@ from headway_litellm.streams import note
 FOREIGN_URL = "base URL is no endpoint of the pool"
 NO_ENDPOINT = "no deployment of the model group is an endpoint of the pool"
 UNDECIDED = Route(endpoint=None, source="none", why="headway failed before it asked")
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Flight:
-    """One logical call on its way through LiteLLM.
-
-    `kwargs` is what the caller gave (a group: to the Router), `target` where a call without
-    a Router would go, `route` the decision for the attempt that comes next.
-    """
-
-    call: Call
-    kwargs: Kwargs
-    group: bool = False
-    router: Any = None
-    target: Target | None = None
-    route: Route | None = None
-    passes: bool = False
-    is_async: bool = True
-    hold_limit_s: float = HOLD_LIMIT_S
-
-
-flying: ContextVar[Flight | None] = ContextVar("headway_flying", default=None)
-"""The call around the current code."""
 
 
 class Attempts:
@@ -75,19 +51,19 @@ class Attempts:
     # A call begins
 
     def group(self, router: Any, kwargs: Kwargs, *, is_async: bool) -> Flight | None:
-        """A call through a Router begins; None: it is not ours, or one of ours already."""
+        """A call through a Router begins, or is entered again; None: it is not ours."""
         try:
-            return _timed(self._group(router, kwargs), is_async=is_async)
+            return timed(self._group(router, kwargs), is_async=is_async)
         except Exception as error:  # noqa: BLE001 - the host's boundary
             complaints.add("litellm Router", error)
             return None
 
     def _group(self, router: Any, kwargs: Kwargs) -> Flight | None:
         around = flying.get()
-        if around is not None and around.router is router and _same_messages(around, kwargs):
-            return None
+        if around is not None and around.is_entered_again(router, kwargs):
+            return around
         begun = beginning()
-        if begun is None or kwargs.get("mock_response"):
+        if self.litellm is None or begun is None or kwargs.get("mock_response"):
             return None
         scope, client = begun
         # A proxy says so by itself; its cost is not ours.
@@ -99,23 +75,25 @@ class Attempts:
     def single(self, kwargs: Kwargs, *, is_async: bool) -> Flight | None:
         """A call of litellm's function: an attempt of the call around it, or one of its own."""
         try:
-            return _timed(self._single(kwargs), is_async=is_async)
+            return timed(self._single(kwargs), is_async=is_async)
         except Exception as error:  # noqa: BLE001 - the host's boundary
             complaints.add("litellm call", error)
             return None
 
     def _single(self, kwargs: Kwargs) -> Flight | None:
         around = flying.get()
+        if self.litellm is None:
+            return None
         if around is not None:
             if around.group and decided.get() is not around.call:
                 if around.router is not None and is_routers(kwargs):
                     return around
-                if around.router is None and _same_messages(around, kwargs):
+                if around.router is None and around.has_messages_of(kwargs):
                     return self._of_fallbacks(around, kwargs)
-            elif _same_messages(around, kwargs):
+            elif around.has_messages_of(kwargs):
                 return None
         begun = beginning()
-        if self.litellm is None or begun is None or is_routers(kwargs):
+        if begun is None or is_routers(kwargs):
             return None
         if kwargs.get("mock_response"):
             return None
@@ -147,6 +125,8 @@ class Attempts:
 
     def _aim(self, flight: Flight, target: Target | str) -> None:
         client = flight.call.client
+        if isinstance(target, Target):
+            target = unseen_headers(self.litellm, target) or target
         if isinstance(target, str):
             flight.passes = True
             base = flight.kwargs.get("base_url") or flight.kwargs.get("api_base") or ""
@@ -225,6 +205,9 @@ class Attempts:
         flight.route = None
         if not isinstance(found, list) or not found:
             return None  # one deployment by its id: asked for when it is sent
+        if flight.node_is_over:
+            flight.route = UNDECIDED
+            return None
         own = (request or {}).get("api_base") or (request or {}).get("base_url")
         if own:
             flight.route = UNDECIDED
@@ -274,7 +257,7 @@ class Attempts:
             return None
 
     def _question(self, flight: Flight, kwargs: Kwargs) -> CallReady | None:
-        if flight.passes or flight.route is not None:
+        if flight.passes or flight.route is not None or flight.node_is_over:
             return None
         if flight.target is not None:
             return flight.call.next_attempt(
@@ -343,6 +326,14 @@ class Attempts:
         call.sent(route)
         return changed
 
+    def is_retry(self, flight: Flight, kwargs: Kwargs) -> bool:
+        """Whether LiteLLM's retry with these arguments is of this call, not of one inside it."""
+        try:
+            return self.litellm is not None and flight.has_messages_of(kwargs)
+        except Exception as error:  # noqa: BLE001 - the host's boundary
+            complaints.add("litellm retry", error)
+            return False
+
     def again(self, flight: Flight, kwargs: Kwargs) -> Kwargs:
         """The arguments of a retry, without what the attempt before it had been given."""
         theirs = {name: flight.kwargs[name] for name in OURS if name in flight.kwargs}
@@ -356,29 +347,3 @@ def beginning() -> tuple[Scope, Scheduling] | None:
         return None
     client = get_client()
     return None if client.is_off() else (scope, client)
-
-
-def _same_messages(around: Flight, kwargs: Kwargs) -> bool:
-    for name in ("messages", "prompt"):
-        mine, theirs = kwargs.get(name), around.kwargs.get(name)
-        if mine is not theirs and mine != theirs:
-            return False
-    return True
-
-
-def _timed(flight: Flight | None, *, is_async: bool) -> Flight | None:
-    """Bound how long a synchronous call on an event loop is held: all else there stands still."""
-    if flight is None or is_async:
-        return flight
-    if not flight.group:
-        flight.is_async = False
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        flight.is_async = False
-        return flight
-    flight.is_async = False
-    # A synchronous Router runs its attempts on a loop of its own, where nobody else waits.
-    if flying.get() is not flight:
-        flight.hold_limit_s = ON_LOOP_HOLD_LIMIT_S
-    return flight

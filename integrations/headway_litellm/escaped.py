@@ -7,9 +7,10 @@ and followed from there; the others are counted.
 from collections.abc import Mapping
 from typing import Any
 
-from headway.calling.calls import decided
+from headway.calling.calls import Call, decided
 from headway.calling.guard import complaints
-from headway_litellm.attempts import Attempts, Flight, beginning, flying
+from headway_litellm.attempts import Attempts, beginning
+from headway_litellm.flights import flying
 from headway_litellm.request import SDK_PROVIDERS, Kwargs, is_routers
 from headway_litellm.streams import failed, follow, note
 
@@ -22,7 +23,7 @@ class Escaped:
 
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
-        self.open: dict[str, Flight] = {}
+        self.open: dict[str, Call] = {}
 
     async def adecide(self, kwargs: Kwargs, call_type: str) -> Kwargs | None:
         """The arguments with which such a call goes out; None: it is not one, or passes."""
@@ -35,7 +36,7 @@ class Escaped:
             if flight is None or flight.passes:
                 return None
             route = await self._attempts.adecided(flight, kwargs)
-            self.open[str(kwargs.get("litellm_call_id"))] = flight
+            self.open[str(kwargs.get("litellm_call_id"))] = flight.call
             while len(self.open) > KEPT:
                 del self.open[next(iter(self.open))]
             return self._attempts.settled(flight, kwargs, route)
@@ -45,13 +46,13 @@ class Escaped:
 
     def over(self, request: Mapping[str, Any], end: Any) -> None:
         """The answer to such a call, or its error, is here."""
-        flight = self.open.pop(str(request.get("litellm_call_id")), None)
-        if flight is None:
+        call = self.open.pop(str(request.get("litellm_call_id")), None)
+        if call is None:
             return
         if isinstance(end, BaseException):
-            note("litellm deployment hook", failed, flight.call, end)
+            note("litellm deployment hook", failed, call, end)
         else:
-            note("litellm deployment hook", follow, flight.call, end)
+            note("litellm deployment hook", follow, call, end)
 
     def count(self, details: Any) -> None:
         """LiteLLM sends a request: count it if nobody of ours knows of it."""

@@ -20,27 +20,13 @@ from typing import Any
 from headway.calling.calls import decided
 from headway.calling.guard import warn_once
 from headway.context import scope as current_scope
-from headway_litellm.attempts import Attempts, Flight, flying
+from headway_litellm.attempts import Attempts
+from headway_litellm.flights import Flight, flying
+from headway_litellm.known import EXPECTED, unknown_in
 from headway_litellm.request import Kwargs, is_routers, named
 from headway_litellm.streams import carry, failed, follow, note
 
 CARRIERS = ("litellm.router", "litellm.litellm_core_utils.fallback_utils")
-EXPECTED: dict[str, tuple[str, ...]] = {
-    "Router.acompletion": ("self", "model", "messages"),
-    "Router.completion": ("self", "model", "messages"),
-    "Router.async_get_healthy_deployments": ("self", "model", "request_kwargs"),
-    "Router.get_available_deployment": (
-        *("self", "model", "messages", "input", "specific_deployment", "request_kwargs"),
-    ),
-    "Router._get_healthy_deployments": ("self", "model", "parent_otel_span"),
-    "Router.atext_completion": ("self", "model", "prompt"),
-    "acompletion": ("model", "messages"),
-    "atext_completion": ("args", "kwargs"),
-    "completion": ("model", "messages"),
-    "acompletion_with_retries": ("args", "kwargs"),
-    "completion_with_retries": ("args", "kwargs"),
-}
-"""The parameters that each function must begin with; anything else is another LiteLLM."""
 
 
 class LiteLLMPatch:
@@ -91,6 +77,8 @@ class LiteLLMPatch:
         while self._originals:
             owner, name, original = self._originals.pop()
             setattr(owner, name, original)
+        # Who has taken one of our functions out of LiteLLM keeps it.
+        self._attempts.litellm = None
 
     def _wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         original = getattr(owner, name)
@@ -112,7 +100,7 @@ class LiteLLMPatch:
         async def atext_completion(router: Any, *args: Any, **kwargs: Any) -> Any:
             if current_scope.get() is None:
                 return await original(router, *args, **kwargs)
-            said = {**dict(zip(("model", "prompt"), args, strict=False)), **kwargs}
+            said = named(args, kwargs, ("model", "prompt"))
             flight = self._attempts.group(router, said, is_async=True)
             return await _flown(flight, original(router, *args, **kwargs))
 
@@ -123,18 +111,16 @@ class LiteLLMPatch:
             if current_scope.get() is None:
                 return original(router, *args, **kwargs)
             flight = self._attempts.group(router, named(args, kwargs), is_async=False)
-            if flight is None:
-                return original(router, *args, **kwargs)
             outer = flying.get()
             flying.set(flight)
             try:
                 response = original(router, *args, **kwargs)
             except BaseException as error:
-                note("litellm Router end", failed, flight.call, error)
+                _given_up(flight, error)
                 raise
             finally:
                 flying.set(outer)
-            note("litellm Router stream", carry, flying, flight, response)
+            _given(flight, response)
             return response
 
         return completion
@@ -146,7 +132,9 @@ class LiteLLMPatch:
             found = await original(router, *args, **kwargs)
             if flying.get() is None:
                 return found
-            said = {**dict(zip(("model", "request_kwargs"), args, strict=False)), **kwargs}
+            said = named(args, kwargs, _HEALTHY_NAMES)
+            if said.get("input") is not None:
+                return found  # an embedding that others want for this call
             return await self._attempts.achoose(
                 said.get("model") or "", found, said.get("request_kwargs")
             )
@@ -157,9 +145,10 @@ class LiteLLMPatch:
         names = EXPECTED["Router.get_available_deployment"][1:]
 
         def get_available_deployment(router: Any, *args: Any, **kwargs: Any) -> Any:
-            said = {**dict(zip(names, args, strict=False)), **kwargs}
+            said = named(args, kwargs, names)
             request = said.get("request_kwargs")
-            if flying.get() is None or not isinstance(request, dict):
+            own = flying.get() is not None and said.get("input") is None
+            if not own or not isinstance(request, dict):
                 return original(router, *args, **kwargs)
             before = {name: request[name] for name in _EXCLUDING if name in request}
             note("litellm Router choice", self._narrow, router, said, request)
@@ -199,10 +188,12 @@ class LiteLLMPatch:
     # An attempt goes out and ends
 
     def _acompletion(self, original: Any) -> Any:
+        names = tuple(inspect.signature(original).parameters)
+
         async def acompletion(*args: Any, **kwargs: Any) -> Any:
             if current_scope.get() is None:
                 return await original(*args, **kwargs)
-            flight = self._attempts.single(named(args, kwargs), is_async=True)
+            flight = self._attempts.single(named(args, kwargs, names), is_async=True)
             if flight is None:
                 return await original(*args, **kwargs)
             outer = flying.get()
@@ -210,7 +201,7 @@ class LiteLLMPatch:
             try:
                 if flight.group and flight.router is None:
                     return await original(*args, **kwargs)
-                return await self._aattempt(flight, named(args, kwargs), original)
+                return await self._aattempt(flight, named(args, kwargs, names), original)
             finally:
                 flying.set(outer)
 
@@ -245,10 +236,12 @@ class LiteLLMPatch:
         return response
 
     def _completion(self, original: Any) -> Any:
+        names = tuple(inspect.signature(original).parameters)
+
         def completion(*args: Any, **kwargs: Any) -> Any:
             if current_scope.get() is None:
                 return original(*args, **kwargs)
-            flight = self._attempts.single(named(args, kwargs), is_async=False)
+            flight = self._attempts.single(named(args, kwargs, names), is_async=False)
             if flight is None:
                 return original(*args, **kwargs)
             outer = flying.get()
@@ -256,7 +249,7 @@ class LiteLLMPatch:
             try:
                 if flight.group and flight.router is None:
                     return original(*args, **kwargs)
-                return self._attempt(flight, named(args, kwargs), original)
+                return self._attempt(flight, named(args, kwargs, names), original)
             finally:
                 flying.set(outer)
 
@@ -286,7 +279,7 @@ class LiteLLMPatch:
     def _aretries(self, original: Any) -> Any:
         async def acompletion_with_retries(*args: Any, **kwargs: Any) -> Any:
             flight, function = flying.get(), kwargs.get("original_function")
-            if flight is None or flight.group or function is None:
+            if flight is None or function is None or not self._is_retry(flight, args, kwargs):
                 return await original(*args, **kwargs)
             _attempt_failed(flight)
 
@@ -298,10 +291,13 @@ class LiteLLMPatch:
 
         return acompletion_with_retries
 
+    def _is_retry(self, flight: Flight, args: tuple[Any, ...], kwargs: Kwargs) -> bool:
+        return not flight.group and self._attempts.is_retry(flight, named(args, kwargs))
+
     def _retries(self, original: Any) -> Any:
         def completion_with_retries(*args: Any, **kwargs: Any) -> Any:
             flight = flying.get()
-            if flight is None or flight.group:
+            if flight is None or not self._is_retry(flight, args, kwargs):
                 return original(*args, **kwargs)
             function = kwargs.get("original_function") or _unwrapped("completion")
             _attempt_failed(flight)
@@ -316,25 +312,34 @@ class LiteLLMPatch:
 
 
 _CARRIED = "run_async_function"
+_HEALTHY_NAMES = EXPECTED["Router.async_get_healthy_deployments"][1:]
 _EXCLUDED = "_excluded_deployment_ids"
 _EXCLUDING = (_EXCLUDED, "_target_order", "_retry_skipped_deployment_ids")
 
 
 async def _flown(flight: Flight | None, course: Coroutine[Any, Any, Any]) -> Any:
-    """What the Router does for its caller, with its attempts known as this call's."""
-    if flight is None:
-        return await course
+    """What the Router does for its caller, with its attempts known as this call's or nobody's."""
     outer = flying.get()
     flying.set(flight)
     try:
         response = await course
     except BaseException as error:
-        note("litellm Router end", failed, flight.call, error)
+        _given_up(flight, error)
         raise
     finally:
         flying.set(outer)
-    note("litellm Router stream", carry, flying, flight, response)
+    _given(flight, response)
     return response
+
+
+def _given(flight: Flight | None, response: Any) -> None:
+    if flight is not None:
+        note("litellm Router stream", carry, flying, flight, response)
+
+
+def _given_up(flight: Flight | None, error: BaseException) -> None:
+    if flight is not None:
+        note("litellm Router end", failed, flight.call, error)
 
 
 def _carrying(original: Any) -> Any:
@@ -366,18 +371,3 @@ def _attempt_failed(flight: Flight) -> None:
 
 def _unwrapped(name: str) -> Any:
     return getattr(sys.modules["litellm.main"], name)
-
-
-def unknown_in(litellm: ModuleType) -> str:
-    """What about `litellm` is not as the patches expect; empty if all is well."""
-    for path, expected in EXPECTED.items():
-        owner: Any = litellm
-        for part in path.split(".")[:-1]:
-            owner = getattr(owner, part, None)
-        function = getattr(owner, path.rpartition(".")[2], None)
-        if function is None:
-            return f"no {path}"
-        found = tuple(inspect.signature(function).parameters)
-        if found[: len(expected)] != expected:
-            return f"{path} takes {', '.join(found[: len(expected)])}"
-    return ""

@@ -38,9 +38,11 @@ _ACCOUNT = {
 }
 
 
-def named(args: tuple[Any, ...], kwargs: Kwargs) -> Kwargs:
-    """The arguments with model and messages by name, so that the model can be changed too."""
-    return {**dict(zip(("model", "messages"), args, strict=False)), **kwargs}
+def named(
+    args: tuple[Any, ...], kwargs: Kwargs, names: tuple[str, ...] = ("model", "messages")
+) -> Kwargs:
+    """The arguments by name, so that the model can be changed too."""
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def is_routers(kwargs: Mapping[str, Any]) -> bool:
@@ -103,9 +105,12 @@ def target_of(litellm: Any, kwargs: Mapping[str, Any]) -> Target | str:
     base = kwargs.get("base_url") or kwargs.get("api_base")
     if not isinstance(model, str) or not model:
         return "the call names no model"
-    name, provider, _, found = litellm.get_llm_provider(
-        model=model, custom_llm_provider=said, api_base=base, api_key=kwargs.get("api_key")
-    )
+    try:
+        name, provider, _, found = litellm.get_llm_provider(
+            model=model, custom_llm_provider=said, api_base=base, api_key=kwargs.get("api_key")
+        )
+    except litellm.exceptions.BadRequestError:
+        return "LiteLLM knows no provider of the model"
     if provider not in PROVIDERS:
         return f"provider {provider}: not covered"
     base = base or found or litellm.api_base or _base_by_environment(provider)
@@ -113,6 +118,7 @@ def target_of(litellm: Any, kwargs: Mapping[str, Any]) -> Target | str:
         return "the base URL holds a user name or password"
     for argument, why in (
         ("client", "the caller brings its own client"),
+        ("shared_session", "the caller brings its own session"),
         ("litellm_credential_name", "the caller names a stored credential"),
         ("model_list", "the caller lists its own models"),
         ("extra_query", "the request has URL parameters, which may hold a key"),
@@ -125,6 +131,16 @@ def target_of(litellm: Any, kwargs: Mapping[str, Any]) -> Target | str:
         prefix="" if said and not model.startswith(f"{provider}/") else f"{provider}/",
         provider=provider,
     )
+
+
+def unseen_headers(litellm: Any, target: Target) -> str:
+    """Why the call must go out as it is: where nothing of ours sees what the SDK adds to it."""
+    if target.provider in SDK_PROVIDERS:
+        if os.environ.get("OPENAI_CUSTOM_HEADERS"):
+            return "OPENAI_CUSTOM_HEADERS adds headers, which may hold a key"
+        if litellm.client_session or litellm.aclient_session:
+            return "litellm's client_session adds headers, which may hold a key"
+    return ""
 
 
 def _base_by_environment(provider: str) -> str:

@@ -152,7 +152,7 @@ def of_call_end(ended: CallEnded, before: Attributes) -> Attributes:
     return said
 
 
-def of_tool(fact: ToolStarted, *, agent: str) -> Attributes:
+def of_tool(fact: ToolStarted, *, agent: str, thread: str) -> Attributes:
     """The attributes of a tool's span."""
     said: Attributes = {
         names.OPERATION: names.EXECUTE_TOOL,
@@ -165,6 +165,8 @@ def of_tool(fact: ToolStarted, *, agent: str) -> Attributes:
         said[names.TOOL_CALL] = fact.call_id
     if agent:
         said[names.AGENT] = agent
+    if thread:
+        said[names.CONVERSATION] = thread
     return said
 
 

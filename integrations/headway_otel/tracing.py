@@ -49,7 +49,7 @@ from headway_otel.attributes import (
     of_run,
     of_tool,
 )
-from headway_otel.books import Books, CallKey, OpenCall, OpenNode, OpenRun, OpenTool
+from headway_otel.books import Books, CallKey, Open, OpenCall, OpenNode, OpenRun, OpenTool
 from headway_otel.ends import Ends, conclude
 from headway_otel.metrics import Instruments
 
@@ -164,12 +164,16 @@ class Tracing:
         self._instruments.decided(ask.pool_name, route, waited / NS, call.context)
 
     def headers(self, ask: CallReady) -> Mapping[str, str]:
-        """The trace context of the attempt's span, so that the server's spans join it."""
-        call = self._books.calls.get((ask.call, ask.attempt))
+        """The trace context of the attempt's span, so that the server's spans join it.
+
+        Of an attempt that nobody here decides about, as a proxy does, it is its node's.
+        """
+        around: Open | None = self._books.calls.get((ask.call, ask.attempt))
+        around = around or self._books.nodes.get(ask.node)
         carrier: dict[str, str] = {}
-        if call is not None and call.span.get_span_context().is_valid:
+        if around is not None and around.span.get_span_context().is_valid:
             # Our baggage only: what else the program carries is not for every model's host.
-            context = baggage.set_baggage(names.RUN, ask.run, call.context)
+            context = baggage.set_baggage(names.RUN, ask.run, around.context)
             propagate.inject(carrier, context)
         return carrier
 
@@ -352,7 +356,7 @@ class Tracing:
             f"{names.EXECUTE_TOOL} {fact.name}",
             node.context,
             SpanKind.INTERNAL,
-            of_tool(fact, agent=agent),
+            of_tool(fact, agent=agent, thread=node.run.thread),
             start_time=now,
         )
         context = set_span_in_context(span, Context())

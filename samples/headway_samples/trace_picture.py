@@ -17,12 +17,13 @@ from headway_samples.trace_file import Node, Run, Span
 
 FAMILIES = ("Blues", "Oranges", "Greens", "Purples", "Reds")
 """A family of colours for each model, a shade of it for each endpoint."""
-LANE, BAR = 1.0, 0.62
+BAR = 0.62
+"""The height of a node in its lane, which is 1."""
 INK, PALE, FAINT = "#333333", "#e9e9e9", "#8a8a8a"
 TOOL = "#222222"
 
 
-def draw(run: Run, path: Path, *, title: str = "") -> None:
+def draw(run: Run, path: Path) -> None:
     """Draw `run` into `path` (PNG, PDF or SVG by its ending). Raises `OSError`."""
     colours = colours_of(run)
     height = 1.7 + 0.36 * max(4, len(run.nodes))
@@ -35,7 +36,7 @@ def draw(run: Run, path: Path, *, title: str = "") -> None:
     axes.set_xlim(0.0, length_s * 1.01)
     axes.set_yticks(range(len(run.nodes)), [node.label for node in run.nodes])
     axes.set_xlabel("seconds since the run's start")
-    axes.set_title(title or _title(run), loc="left", fontsize=11, color=INK)
+    axes.set_title(_title(run), loc="left", fontsize=11, color=INK)
     axes.grid(axis="x", color=PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)

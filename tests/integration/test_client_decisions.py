@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from headway.client import Client, Clocks
+from headway.client.watching import Watcher
 from headway.core.facts import (
     CallEnded,
     CallReady,
@@ -298,6 +299,26 @@ class TestCancellation:
         with pytest.raises(KeyboardInterrupt):
             client.decide(make_ask())
         assert daemon.wait_for(CallEnded)[0].outcome == "cancelled"
+
+    async def test_a_watcher_of_it_holds_nobody_else_up(self, daemon, make_client):
+        client, others = make_client(), []
+
+        class Slow(Watcher):
+            def told(self, fact):
+                if isinstance(fact, CallEnded):
+                    other = threading.Thread(target=client.endpoint_for, args=("http://x",))
+                    other.start()
+                    other.join(5)
+                    others.append(other.is_alive())
+
+        client.watchers.add(Slow())
+        daemon.grants = False
+        task = asyncio.create_task(client.adecide(make_ask()))
+        await asyncio.to_thread(daemon.wait_for, CallReady)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert others == [False]
 
     def test_a_loop_that_died_while_waiting_disturbs_nobody(self, daemon, make_client, caplog):
         daemon.grants = False

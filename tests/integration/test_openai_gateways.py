@@ -197,6 +197,17 @@ async def test_what_litellm_has_stored_stays_with_it(
     assert a.bodies[0]["model"] == "agent" and ours(a.requests[0].headers) == set()
 
 
+async def test_what_litellm_was_seen_to_store_is_asked_of_its_deployment(
+    a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    with using(client):
+        await run(asking(a.url, form="responses"))
+        await run(asking(a.url, form="responses", previous_response_id="resp_x"))
+    assert [ask.endpoints for ask in client.asks] == [("dep-a", "dep-b"), ("dep-b",)]
+    assert [body["model"] for body in a.bodies] == ["dep-b", "dep-b"]
+    assert client.passed == [] and b.requests == []
+
+
 # A proxy with Headway in it
 
 IDENTITY = {

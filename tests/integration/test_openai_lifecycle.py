@@ -168,6 +168,7 @@ async def test_no_credential_follows_to_another_host(
             "Cookie": "session=secret-2",
             "X-My-Token": "secret-3",
             "x-harmless": "stays",
+            "x-headway-tenant": "secret-tenant",
         },
     }
     # What hangs on the HTTP client itself is merged in below the SDK.
@@ -202,7 +203,11 @@ async def test_no_credential_follows_to_another_host(
 
 
 @pytest.mark.parametrize(
-    "name", ["Authorization", "api-key", "X-API-Key", "Cookie", "OpenAI-Project", "x-auth-token"]
+    "name",
+    [
+        *("Authorization", "api-key", "X-API-Key", "Cookie", "OpenAI-Project", "x-auth-token"),
+        *("X-JWT-Assertion", "x-signature", "X-Headway-Run"),
+    ],
 )
 def test_secret_headers(name: str) -> None:
     assert is_secret(name)

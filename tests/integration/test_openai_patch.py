@@ -166,6 +166,46 @@ def test_azure_and_signed_clients_pass(a: FakeOpenAI, client: FakeClient) -> Non
     assert all(passed.target == a.url for passed in client.passed)
 
 
+class Signing(openai.OpenAI):
+    """Signs its requests at the last moment, as the SDK invites to."""
+
+    def _prepare_request(self, request: Any) -> None:
+        request.headers["x-plain"] = "secret"
+
+
+def with_a_hook() -> Any:
+    def sign(request: Any) -> None:
+        request.headers["x-plain"] = "secret"
+
+    try:
+        import httpx2 as http
+    except ImportError:
+        import httpx as http  # type: ignore[no-redef]
+    return http.Client(event_hooks={"request": [sign]})
+
+
+@pytest.mark.parametrize("how", ["class", "hook"])
+def test_what_signs_at_the_last_moment_stays_at_home(
+    how: str, a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    options: Any = {"base_url": a.url, "api_key": "user-key", "max_retries": 0}
+
+    def node(state: State) -> State:
+        if how == "class":
+            sdk: openai.OpenAI = Signing(**options)
+        else:
+            sdk = openai.OpenAI(http_client=with_a_hook(), **options)
+        sdk.chat.completions.create(model="small", messages=HI)
+        return {}
+
+    with using(client):
+        graph_of(node).invoke({"x": []})
+    assert b.requests == [] and client.asks == []
+    assert a.requests[0].headers["x-plain"] == "secret"
+    (passed,) = client.passed
+    assert "sign" in passed.why or "hooks" in passed.why
+
+
 def test_other_requests_are_not_even_looked_at(a: FakeOpenAI, client: FakeClient) -> None:
     def node(state: State) -> State:
         with pytest.raises(openai.NotFoundError):

@@ -11,7 +11,10 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 
-from headway.core.facts import CallEnded, CallReady, FirstToken
+import headway.calling.calls as calls_module
+from headway.calling.calls import get_calls
+from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken
+from headway.core.types import EndpointId
 from headway_langgraph import schedule
 from tests.support.fake_client import FakeClient
 from tests.support.fake_openai import FakeOpenAI
@@ -458,3 +461,100 @@ async def test_no_credential_follows_to_another_host(
     (own,) = a.requests
     assert own.headers["authorization"] == "Bearer secret-0"
     assert "pool-key" not in str(own.headers)
+
+
+def chain(server: FakeOpenAI, *, is_async: bool, stream: bool) -> Any:
+    """A node that asks, and then asks on from the stored answer."""
+
+    def node(state: State) -> State:
+        sdk = raw(server).responses
+        if stream:
+            with sdk.stream(model="small", input="hi") as events:
+                first: Any = events.get_final_response()
+        else:
+            first = sdk.create(model="small", input="hi")
+        sdk.create(model="small", input="and?", previous_response_id=first.id)
+        return {}
+
+    async def anode(state: State) -> State:
+        sdk = araw(server).responses
+        if stream:
+            async with sdk.stream(model="small", input="hi") as events:
+                first: Any = await events.get_final_response()
+        else:
+            first = await sdk.create(model="small", input="hi")
+        await sdk.create(model="small", input="and?", previous_response_id=first.id)
+        return {}
+
+    return anode if is_async else node
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_what_continues_a_moved_answer_goes_where_that_is_stored(
+    stream: bool, is_async: bool, a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    with using(client) as installed:
+        await run(chain(a, is_async=is_async, stream=stream))
+        assert_clean(installed)
+    assert a.requests == [] and client.passed == []
+    _, second = b.requests
+    assert second.body["previous_response_id"] == "resp_x" and second.body["model"] == "large"
+    assert second.body["priority"] == -2000 and "user-key" not in str(second.headers)
+    assert [ask.endpoints for ask in client.asks] == [(), ("b",)]
+    assert [end.outcome for end in client.of(CallEnded)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("then", ["no decision", "shadow", "elsewhere"])
+async def test_a_stored_answer_is_found_without_a_decision_too(
+    then: str, a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    def choose(ask: CallReady) -> str | None:
+        if ask.endpoints:
+            client.source = "shadow" if then == "shadow" else "daemon"
+            return {"no decision": None, "shadow": "a", "elsewhere": "a"}[then]
+        return "b"
+
+    client.choose = choose
+    with using(client) as installed:
+        await run(chain(a, is_async=False, stream=False))
+        assert_clean(installed)
+    assert a.requests == []
+    assert b.requests[1].body["previous_response_id"] == "resp_x"
+    (sent,) = client.of(CallSent)
+    assert sent.endpoint == "b"
+
+
+async def test_what_continues_an_answer_that_was_not_moved_is_not_either(
+    a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    """Of several models at its URL only the caller's own name tells which one it was."""
+    client.source = "shadow"
+    get_calls().remember_answer("resp_x", EndpointId("gone"))
+    with using(client) as installed:
+        await run(chain(a, is_async=False, stream=False))
+        assert_clean(installed)
+    assert [body["model"] for body in a.bodies] == ["small", "small"]
+    assert len(client.asks) == len(client.passed) == 1 and b.requests == []
+
+
+async def test_an_answer_whose_endpoint_is_gone_is_the_callers_matter(
+    a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    def node(state: State) -> State:
+        raw(a).responses.create(model="small", input="x", previous_response_id="resp_gone")
+        return {}
+
+    get_calls().remember_answer("resp_gone", EndpointId("gone"))
+    with using(client):
+        await run(node)
+    assert client.asks == [] and b.requests == [] and len(a.requests) == 1
+    assert [passed.target for passed in client.passed] == [a.url]
+
+
+def test_the_memory_of_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls_module, "ANSWERS_KEPT", 2)
+    calls = calls_module.Calls()
+    for number in range(4):
+        calls.remember_answer(f"resp_{number}", EndpointId("b"))
+    assert [calls.home_of(f"resp_{number}") for number in range(4)] == ["", "", "b", "b"]

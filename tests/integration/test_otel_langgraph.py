@@ -216,6 +216,48 @@ async def test_beside_openinference(
     assert [one.name for one in ours if one.name.startswith("chat")] == ["chat small"] * 2
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_side_by_side_each_call_hangs_on_its_own_node(
+    a: FakeOpenAI, b: FakeOpenAI, traced: Traced, is_async: bool
+) -> None:
+    async def anode(state: State) -> State:
+        llm = model(a)
+        await asyncio.gather(llm.ainvoke("hi"), asyncio.to_thread(llm.invoke, "hi"))
+        return {}
+
+    def node(state: State) -> State:
+        model(a).batch(["hi", "hi"])
+        return {}
+
+    graph = StateGraph(State)
+    for name in ("p", "q", "r"):
+        graph.add_node(name, anode if is_async else node)
+        graph.add_edge(START, name)
+    graph.add_node("join", lambda state: {})
+    graph.add_edge(["p", "q", "r"], "join")
+    with tracing(FakeClient(two_endpoints(a.url, b.url)), traced.provider):
+        compiled = schedule(graph.compile(name="g"))
+        # The same handler a second time, as a caller may give it too.
+        twice: Any = {"callbacks": list((compiled.config or {})["callbacks"])}
+        if is_async:
+            await asyncio.gather(*(compiled.ainvoke({"x": []}, twice) for _ in range(3)))
+        else:
+            await asyncio.to_thread(compiled.batch, [{"x": []}] * 3, twice)
+        kept = otel_module._installation.tracing._books  # type: ignore[union-attr]
+        assert not kept.runs and not kept.nodes and not kept.calls and not kept.tools
+    runs = {one.attributes["headway.run.id"]: one for one in traced.all("invoke_workflow")}
+    nodes = {one.attributes["headway.node.id"]: one for one in traced.all("node")}
+    calls = traced.all("chat")
+    assert (len(runs), len(nodes), len(calls)) == (3, 12, 18)
+    assert len(traced.spans) == 33 + len(traced.all("headway.wait"))
+    for one in nodes.values():
+        assert is_below(one, runs[one.attributes["headway.run.id"]])
+        assert len(one.links) == (3 if one.name == "node join" else 0)
+    for call in calls:
+        assert is_below(call, nodes[call.attributes["headway.node.id"]])
+    assert len(a.requests) == 18
+
+
 class Raising(SpanExporter):
     def export(self, spans: Any) -> SpanExportResult:
         raise RuntimeError("the exporter is broken")

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk")
 
+import msgspec
 import openai
 
 from headway_langgraph import schedule
@@ -134,6 +135,25 @@ async def test_a_retry_carries_its_own_span(a: FakeOpenAI, b: FakeOpenAI, is_asy
     assert first.attributes["error.type"] == "500"
     assert (first.attributes["headway.attempt"], second.attributes["headway.attempt"]) == (1, 2)
     assert first.attributes["headway.call.id"] == second.attributes["headway.call.id"]
+
+
+@pytest.mark.parametrize("make", WAYS, ids=lambda make: make.__name__)
+async def test_what_a_proxy_decides_about_joins_its_node(
+    a: FakeOpenAI, b: FakeOpenAI, make: Any
+) -> None:
+    traced = Traced()
+    pool = msgspec.structs.replace(two_endpoints("", b.url), gateways={a.url: "headway"})
+    node = make(a)
+    with tracing(FakeClient(pool), traced.provider):
+        graph = schedule(one_node(node).compile(name="g"))
+        if asyncio.iscoroutinefunction(node):
+            await graph.ainvoke({"x": []})
+        else:
+            await asyncio.to_thread(graph.invoke, {"x": []})
+    (request,) = a.requests
+    assert traced.all("chat") == []
+    assert sent(request) == ids(traced.named("node n"))
+    assert request.headers["x-headway-run"] in request.headers["baggage"]
 
 
 async def test_nothing_is_sent_when_nobody_watches(a: FakeOpenAI, b: FakeOpenAI) -> None:

@@ -322,7 +322,7 @@ def _pairs(
     )
 
 
-_STORED = "it continues what that server stored"
+_STORED = "it continues what that server stored; one that was seen is scheduled, to its endpoint"
 
 WAYS: tuple[Way, ...] = (
     *_pairs("openai SDK", "chat", "scheduled", (_chat, _achat)),
@@ -331,7 +331,7 @@ WAYS: tuple[Way, ...] = (
     *_pairs("openai SDK", "Responses API", "scheduled", (_responses, _aresponses)),
     *_pairs(
         "openai SDK",
-        "Responses API with previous_response_id",
+        "Responses API, an unseen previous_response_id",
         "listed",
         (_stored, _astored),
         note=_STORED,

@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from headway.calling.apply import Outgoing, Rewrite, rewrite, rewrite_for_litellm
-from headway.calling.body import Answer, answered_tool_calls, max_tokens, needs, prompt_chars
+from headway.calling.body import (
+    Answer,
+    answered_tool_calls,
+    kept_by_server,
+    max_tokens,
+    needs,
+    prompt_chars,
+)
 from headway.calling.guard import complaints
-from headway.calling.responses import holds_sealed_reasoning, is_preamble, kept_by_server
+from headway.calling.responses import holds_sealed_reasoning, is_preamble
 from headway.client import Route
 from headway.core.facts import CallReady
 from headway.core.pool import EndpointSpec
@@ -102,6 +109,30 @@ def test_what_a_request_goes_on_with() -> None:
 def test_what_a_server_keeps_is_named(more: dict[str, Any], named: str) -> None:
     why = kept_by_server({"input": "hi", **more})
     assert why.startswith("responses api: ") and named in why
+
+
+def test_a_stored_prompt_needs_no_input() -> None:
+    assert "prompt" in kept_by_server({"prompt": {"id": "pmpt_1"}})
+    assert kept_by_server({"prompt": "a plain completion"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "named"),
+    [
+        ({"store": True}, {"role": "user", "content": "hi"}, "store"),
+        ({}, {"role": "assistant", "audio": {"id": "audio_1"}}, "audio"),
+        (
+            {},
+            {"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]},
+            "file_id",
+        ),
+    ],
+)
+def test_what_a_server_keeps_of_chats_is_named(more: Any, message: Any, named: str) -> None:
+    assert named in kept_by_server({"messages": [message], **more})
+    inline = [{"type": "file", "file": {"file_data": "data:"}}, {"type": "text", "text": "hi"}]
+    user = {"role": "user", "content": inline}
+    assert kept_by_server({"messages": [user], "store": False}) == ""
 
 
 def test_what_any_server_can_answer() -> None:

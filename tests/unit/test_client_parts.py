@@ -11,7 +11,8 @@ from headway.client.held import LEAST_GRACE_S, ThreadHeld
 from headway.client.outbox import Outbox, Weight
 from headway.client.poolview import normal_url
 from headway.client.registry import Registry
-from headway.client.route import allowed, fallback, spread
+from headway.client.route import allowed, fallback, gone_to, spread
+from headway.client.sound import sound
 from headway.core.candidates import candidates
 from headway.core.facts import (
     CallEnded,
@@ -23,6 +24,7 @@ from headway.core.facts import (
     RunStarted,
 )
 from headway.core.pool import EndpointSpec, PoolName
+from headway.wire.messages import HEADER_BYTES, decode_client, encode_frame
 from tests.support.fake_daemon import make_ask, make_pool
 
 POOL = make_pool()
@@ -74,6 +76,16 @@ class TestRoutes:
     def test_an_unknown_pool_name_means_only_itself(self):
         assert fallback(POOL, make_ask(pool_name="large")) == B1
         assert fallback(POOL, make_ask(pool_name="elsewhere")) is None
+
+    def test_at_a_url_of_several_models_the_requests_own_says_where_it_went(self):
+        second = EndpointSpec(id="a1-second", url=A1.url, model="second")
+        pool = make_pool(endpoints=(A1, second, B1))
+        assert gone_to(pool, make_ask(pool_name="second"), A1.id) == second
+        assert gone_to(pool, make_ask(pool_name="small"), A1.id) == A1
+        assert gone_to(pool, make_ask(pool_name="agent"), A1.id) == A1
+        assert gone_to(pool, make_ask(pool_name="large"), A1.id) == A1
+        assert gone_to(pool, make_ask(), "nowhere") is None
+        assert gone_to(pool.with_mode("off"), make_ask(), A1.id) is None
 
     def test_spread_prefers_free_seats_and_rotates_ties(self):
         first = [spread(POOL, make_ask(), open_calls={}, turn=turn).id for turn in range(6)]
@@ -262,3 +274,10 @@ def test_who_can_hardly_wait_is_not_made_to_wait_by_the_grace():
     ]
     assert ends == pytest.approx([0.05 + LEAST_GRACE_S, 1.0, 301.0])
     assert ThreadHeld(make_ask(hold_limit_s=0.05)).hold_until(0.1) == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("odd", ["12", 12.5, True, -1, 1 << 70, {"sum": 3}, float("nan")])
+def test_an_end_counts_whatever_the_server_says_of_its_tokens(odd):
+    told = sound(CallEnded(call="c1", attempt=1, run="r1", prompt_tokens=7, output_tokens=odd))
+    assert (told.prompt_tokens, told.output_tokens) == (7, None)
+    assert decode_client(memoryview(encode_frame(told))[HEADER_BYTES:]) == told

@@ -68,10 +68,15 @@ def test_llm_d_hears_of_objectives_and_no_number() -> None:
     assert hints("llm-d", 1.5, run="r1", service_class="interactive") == Hints(
         headers={
             "x-llm-d-inference-fairness-id": "r1",
+            "x-gateway-inference-fairness-id": "r1",
             "x-llm-d-inference-objective": "interactive",
+            "x-gateway-inference-objective": "interactive",
         }
     )
-    assert hints("llm-d", 1.5, run="r1").headers == {"x-llm-d-inference-fairness-id": "r1"}
+    assert set(hints("llm-d", 1.5, run="r1").headers) == {
+        "x-llm-d-inference-fairness-id",
+        "x-gateway-inference-fairness-id",
+    }
 
 
 def test_vllm_router_serves_larger_first_by_program() -> None:

@@ -315,6 +315,12 @@ def test_missing_ids_in_braces(tmp_path: Path, info: str, mended: str) -> None:
     assert refused(tmp_path, listed(line)).endswith(mended)
 
 
+def test_missing_ids_of_a_list_in_one_line(tmp_path: Path) -> None:
+    line = "model_list: [{model_name: agent, litellm_params: {model: openai/x}}]\n"
+    mended = "write `model_info: {id: agent-1}` inside its braces"
+    assert refused(tmp_path, line).endswith(mended)
+
+
 A = entry(id="a", api_base=BASE)
 
 
@@ -395,6 +401,28 @@ def test_each_mistake_is_told_with_its_place_and_what_to_do(
 
 
 ODD: list[Any] = [None, 0, [1], {1: 2}, "os.environ/NO_SUCH"]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("seen: 2024-13-45\nmodel_list: []\n", "not valid YAML: month must be in 1..12"),
+        (
+            listed(A.replace(BASE, "'http://[::1/v1'")),
+            "litellm_params.api_base: is no base URL",
+        ),
+        (listed(A) + 'include: ["a\\0b"]\n', "include: should be a list of file names"),
+    ],
+)
+def test_what_python_cannot_read_is_told_as_a_mistake(tmp_path: Path, text: str, part: str) -> None:
+    assert part in refused(tmp_path, text)
+
+
+def test_a_password_in_a_gateways_url_is_not_repeated(tmp_path: Path) -> None:
+    gateway = "http://user:pass-word@h:4000/v1?key=pass-word"
+    told = refused(tmp_path, listed(A) + f"headway: {{gateways: {{'{gateway}': litellm}}}}\n")
+    assert "headway.gateways.http://h:4000/v1: holds a user" in told
+    assert "pass-word" not in told
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

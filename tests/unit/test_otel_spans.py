@@ -245,7 +245,7 @@ def test_what_counts_as_an_agent(traced: Traced, nodes: tuple[str, ...], agent: 
 
 
 def test_tools(traced: Traced) -> None:
-    traced.tell(begun())
+    traced.tell(begun(thread="t"))
     traced.tell([
         ToolStarted(run="r", node="n", tool="1", name="search", call_id="call-1"),
         ToolStarted(run="r", node="n", tool="2", name="search"),
@@ -260,6 +260,7 @@ def test_tools(traced: Traced) -> None:
     assert good.name == "execute_tool search" and is_below(good, traced.named("node write"))
     assert good.attributes["gen_ai.tool.call.id"] == "call-1"
     assert good.attributes["gen_ai.tool.name"] == "search"
+    assert good.attributes["gen_ai.conversation.id"] == "t"
     assert bad.attributes["error.type"] == "ValueError"
     assert bad.status.status_code is StatusCode.ERROR
 
@@ -339,8 +340,8 @@ def test_what_never_ends_is_given_up(traced: Traced, monkeypatch: pytest.MonkeyP
 
 
 def test_headers_are_those_of_the_attempts_span(traced: Traced) -> None:
-    traced.tell(begun())
     assert traced.tracing.headers(ready()) == {}
+    traced.tell(begun())
     traced.tracing.asked(ready())
     headers = traced.tracing.headers(ready())
     traced.tell([done()])

@@ -256,3 +256,13 @@ def test_a_wrong_name_or_parameter_names_the_nearest() -> None:
         make_policy("headway", {"presure": 1})
     with pytest.raises(ConfigError, match="must be >= 0"):
         make_policy("headway", {"pressure": -1})
+
+
+def test_an_endpoint_that_turned_a_call_away_is_as_full_as_it_showed() -> None:
+    told = Teller(pool(endpoint("a", seats=None), endpoint("b", seats=4)))
+    for name in ("c1", "c2", "c3"):
+        assert granted(told.ready(name, models=("a",))) == [(name, "a")]
+    told.ended("c3", outcome="error", error="503")  # so two are its room
+    told.ended("c2")
+    assert granted(told.ready("c4")) == [("c4", "b")]
+    assert granted(told.ready("c5")) == [("c5", "b")]  # one of four is less than one of two

@@ -170,6 +170,20 @@ def test_the_most_telling_source_that_saw_a_failure_counts(tmp_path: Path) -> No
     assert _judged(told) == (2, 1)
 
 
+def test_a_session_counts_once_for_each_time_it_ends(tmp_path: Path) -> None:
+    told = Recording(tmp_path, pool(endpoint("a", seats=4)))
+    told.ready("c1", run="s1", at=0.0)
+    told.ended("c1", at=1.0)
+    told.tick(400.0)
+    told.ready("c2", run="s0", at=500.0)
+    told.ended("c2", at=501.0)
+    told.ready("c3", run="s1")
+    told.ended("c3", at=502.0)
+    told.tick(900.0)  # both are over now
+    (runs,) = report(told.paths).runs
+    assert runs.outcomes == {"ok": 3}
+
+
 def _judged(told: Recording) -> tuple[int, int]:
     (model,) = report(told.paths).models
     return model.judged, model.sufficed

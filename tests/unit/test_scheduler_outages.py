@@ -389,3 +389,48 @@ def test_a_removed_endpoint_still_takes_seats_of_a_shared_server() -> None:
     told.tell(PoolSet(pool=pool(endpoint("b", server="gpu", seats=2))))
     assert granted(told.ready("c3")) == []
     assert granted(told.ended("c1")) == [("c3", "b")]
+
+
+def test_an_implied_run_is_as_old_in_the_new_scheduler() -> None:
+    told = Teller(pool(endpoint("a")))
+    told.ready("c1", run_age_s=5.0, at=0.0)
+    fresh = rebased(told, 60.0)
+    assert fresh.scheduler.books.runs["r1"].age_s(60.0) == 65.0  # type: ignore[index]
+
+
+# -- shadow mode: calls run where their clients sent them ------------------------------------------
+
+
+def test_in_shadow_mode_a_call_that_only_its_client_knows_is_on_the_books() -> None:
+    told = Teller(pool(endpoint("a"), endpoint("b")).with_mode("shadow"))
+    told.sent("c1", "b", sent_s=3.0)
+    assert told.on("b") == ["c1"] and told.state("c1") is CallState.RUNNING
+
+
+def test_in_shadow_mode_a_call_that_waits_goes_on_running_for_the_new_scheduler() -> None:
+    told = Teller(pool(endpoint("a")).with_mode("shadow"))
+    told.ready("c1", at=0.0)
+    told.sent("c1", "a")
+    told.ready("c2", at=0.0)
+    told.sent("c2", "a")  # it waits for what would have been decided
+    fresh = rebased(told, 10.0)
+    assert fresh.on("a") == ["c1"] and fresh.waiting() == ["c2"]
+    fresh.ended("c1", run="r1", at=20.0)
+    fresh.ended("c2", run="r1", at=30.0)
+    assert fresh.endpoint("a").served == 2
+
+
+def test_in_shadow_mode_the_new_scheduler_does_not_believe_what_was_only_decided() -> None:
+    told = Teller(pool(endpoint("a")).with_mode("shadow"))
+    told.ready("c1", at=0.0)  # goes who knows where
+    fresh = rebased(told, 10.0)
+    fresh.ended("c1", run="r1", at=20.0)
+    assert fresh.endpoint("a").served == 0
+
+
+def test_an_endpoint_that_leaves_is_gone_when_its_last_call_moves() -> None:
+    told = Teller(pool(endpoint("a"), endpoint("b")))
+    told.ready("c1")
+    told.tell(PoolSet(pool=pool(endpoint("b"))))
+    told.sent("c1", "b")
+    assert list(told.scheduler.endpoints) == ["b"] and told.on("b") == ["c1"]

@@ -179,3 +179,15 @@ def test_visits_go_on_where_a_person_paused_the_run() -> None:
     run = told.scheduler.books.runs["r1"]  # type: ignore[index]
     assert run.visits == {"answer": 2, "ask": 2}
     assert [call.ask.visit for call in run.calls] == [1, 2]
+
+
+def test_who_looks_does_not_move_decisions() -> None:
+    def played(*, looked: bool) -> list[object]:
+        told = Teller(pool(endpoint("a", seats=8), endpoint("b", seats=8)), policy="headway")
+        commands: list[object] = [told.ready("c1", at=0.0), told.ready("c2", at=1.0)]
+        if looked:
+            told.scheduler.status(1.5)
+            told.scheduler.overview(1.5)
+        return [*commands, told.ready("c3", at=1.505), told.ready("c4", at=1.51)]
+
+    assert played(looked=True) == played(looked=False)

@@ -5,7 +5,7 @@ import pytest
 from headway.core.errors import HeadwayError
 from headway.core.facts import Feedback
 from headway.core.graph import Node, Run, Topology
-from headway.core.runs import IMPLIED_RUN_TTL_S
+from headway.core.runs import IDLE_LOOKS_S, IMPLIED_CALLS_KEPT, IMPLIED_RUN_TTL_S
 from headway.core.types import ClientId, NodeId, RunId
 from tests.support.telling import BOB, Teller, endpoint, granted, pool, timer
 
@@ -301,3 +301,55 @@ def test_many_implied_runs_share_one_look() -> None:
         told.tick(at)
         at += 1.0
     assert not told.scheduler.books.runs
+
+
+def test_looks_at_implied_runs_keep_their_distance() -> None:
+    told = Teller(pool(endpoint("a", seats=400)))
+    for number in range(100):
+        told.ready(f"c{number}", run=f"r{number}", at=float(number) / 10)
+        told.ended(f"c{number}")
+    looks, due = [], timer(told.tick(IMPLIED_RUN_TTL_S))
+    while due is not None:
+        looks.append(due)
+        due = timer(told.tick(due))
+    assert looks == [IMPLIED_RUN_TTL_S + IDLE_LOOKS_S]
+    assert not told.scheduler.books.runs
+
+
+def test_a_session_that_goes_on_after_its_time_is_a_new_run() -> None:
+    told = telling()
+    told.ready("c1", at=0.0)
+    told.ended("c1", at=10.0)
+    told.tick(10.0 + IMPLIED_RUN_TTL_S)
+    first = run_of(told, "r1")
+    told.ready("c2", at=1000.0)
+    second = run_of(told, "r1")
+    assert second is not first and second.age_s(1001.0) == 1.0
+    told.ended("c2", at=1010.0)
+    assert second.state == "open"  # more of its calls may come
+    told.tick(1010.0 + IMPLIED_RUN_TTL_S)
+    assert (second.state, second.outcome) == ("ended", "ok")
+
+
+def test_an_implied_run_belongs_to_the_client_that_made_its_latest_call() -> None:
+    told = telling()
+    told.ready("c1", at=0.0)
+    told.ended("c1", at=1.0)
+    told.ready("c2", client=BOB, at=2.0)
+    told.lost(at=3.0)
+    told.ended("c2", at=4.0)
+    told.tick(100.0)
+    assert run_of(told, "r1").state == "open"
+
+
+def test_an_endless_session_does_not_grow_for_ever() -> None:
+    told = telling()
+    told.ready("open", run="r1", at=0.0)
+    for number in range(4 * IMPLIED_CALLS_KEPT):
+        told.ready(f"c{number}", run="r1", at=float(number))
+        told.ended(f"c{number}")
+    run = run_of(told, "r1")
+    assert len(run.calls) <= 2 * IMPLIED_CALLS_KEPT and len(run.nodes) <= 2 * IMPLIED_CALLS_KEPT
+    assert len(run.unsaid) <= 2 * IMPLIED_CALLS_KEPT
+    assert run.calls[0].ask.call == "open" and "n-open" in run.nodes
+    assert told.ended("open") is not None and not told.on("a")

@@ -4,8 +4,9 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
+from headway.cli.top import Watched, _on_screen
 from headway.cli.topview import alone, frame, shared_out
 
 BODY: dict[str, Any] = {
@@ -155,3 +156,32 @@ def test_a_stream_that_knows_only_ascii_gets_ascii() -> None:
     console.print(frame(BODY, console))
     out.flush()
     assert b"########.. 3/4" in out.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+class _Impatient(io.StringIO):
+    """A terminal whose user presses Ctrl-C at the first picture."""
+
+    pressed = False
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if "headway shadow" in text and not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+        return written
+
+
+class _Showing(Watched):
+    def __init__(self) -> None:
+        """Always the same picture, and no daemon."""
+
+    def frame(self, console: Console) -> Group:
+        return frame(BODY, console)
+
+
+def test_a_ctrl_c_at_the_first_picture_gives_the_screen_back() -> None:
+    terminal = _Impatient()
+    console = Console(file=terminal, force_terminal=True, width=80, height=20)
+    with pytest.raises(KeyboardInterrupt):
+        _on_screen(_Showing(), console, interval=1.0)
+    assert terminal.getvalue().endswith("\x1b[?1049l")

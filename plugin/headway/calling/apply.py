@@ -12,24 +12,31 @@ from urllib.parse import urlsplit
 
 from headway.calling.fields import Body
 from headway.calling.guard import warn_once
-from headway.calling.identity import DECISION_HEADER
+from headway.calling.identity import DECISION_HEADER, PREFIX
 from headway.client import Route
 from headway.client.credentials import authorization
 from headway.client.engines import Hints, hints, merged, own_urgency, without_urgency
 from headway.core.facts import CallReady
 
 _PORTS = {"http": 80, "https": 443}
-_SECRET_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "credential")
+_SECRET_WORDS = (
+    *("auth", "key", "token", "secret", "cookie", "password", "credential"),
+    *("bearer", "jwt", "signature"),
+)
 _ACCOUNT_HEADERS = ("openai-organization", "openai-project")
 _HARMLESS = ("idempotency-key",)
 
 
 def is_secret(header: str) -> bool:
-    """Whether a header must not follow a request to another host."""
+    """Whether a header must not follow a request to another host: whatever may be a credential,
+    and who asks, which is for a gateway of the user's own.
+    """
     name = header.lower()
     if name in _HARMLESS:
         return False
-    return name in _ACCOUNT_HEADERS or any(word in name for word in _SECRET_WORDS)
+    if name in _ACCOUNT_HEADERS or name.startswith(PREFIX):
+        return True
+    return any(word in name for word in _SECRET_WORDS)
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

@@ -81,17 +81,37 @@ def answered_tool_calls(body: Body) -> tuple[str, ...]:
     return tuple(ids)
 
 
+def kept_by_server(body: Body) -> str:
+    """Why only the caller's own server can answer the request, which builds on what that one
+    stores; empty if any can.
+    """
+    if responses.is_responses(body):
+        return responses.kept_by_server(body)
+    if body.get("store") is True:
+        return "the answer is to be kept by the server (store)"
+    for message in _messages(body):
+        if field(field(message, "audio"), "id"):
+            return "an earlier answer's audio is kept by the server"
+        content = field(message, "content")
+        for part in content if isinstance(content, list) else ():
+            if field(field(part, "file"), "file_id"):
+                return "file_id names what the server keeps"
+    return ""
+
+
 class Answer:
     """What is worth knowing of an answer, gathered from one object or from a stream's chunks.
 
-    `tool_ids` are what a later request may name that only the same model should read;
-    `error` is the kind of a failure that came as an answer.
+    `tool_ids` are what a later request may name that only the same model should read,
+    `id` what it may name that only the same endpoint has stored (the Responses API); `error`
+    is the kind of a failure that came as an answer.
     """
 
     __slots__ = (
         "cached_tokens",
         "error",
         "finish_reason",
+        "id",
         "output_tokens",
         "prompt_tokens",
         "tool_ids",
@@ -104,6 +124,7 @@ class Answer:
         self.output_tokens: int | None = None
         self.finish_reason = ""
         self.error = ""
+        self.id = ""
         self.tool_ids: list[str] = []
         self.tools: set[tuple[int, int]] = set()
 
@@ -133,6 +154,7 @@ class Answer:
         self.output_tokens = said.output_tokens
         self.finish_reason = said.finish_reason
         self.error = said.error
+        self.id = said.id
         self.tools = {(0, place) for place, _ in said.asked}
         self.tool_ids = [*(tool_id for _, tool_id in said.asked), *said.sealed]
 

@@ -28,6 +28,7 @@ from headway.core.pool import EndpointSpec
 from headway.core.types import CallId, EndpointId, NodeId, Outcome
 
 TOOL_CALLS_KEPT = 4096
+ANSWERS_KEPT = 16_384
 HOLD_LIMIT_S = 300.0
 ON_LOOP_HOLD_LIMIT_S = 0.05
 """The same for a synchronous call on an event loop: nothing else on the loop goes on meanwhile,
@@ -70,6 +71,7 @@ class Call:
         "asked",
         "attempt",
         "client",
+        "endpoint",
         "first_token_s",
         "model",
         "ready_at",
@@ -98,6 +100,7 @@ class Call:
     def _start_attempt(self, now: float) -> None:
         self.answer = Answer()
         self.first_token_s: float | None = None
+        self.endpoint = EndpointId("")
         self.sent_at = now
 
     def next_attempt(
@@ -142,12 +145,12 @@ class Call:
         if route.source == "shadow" and unchanged is not None:
             self.client.sent(self.asked, unchanged.id)
         if route.endpoint is not None and route.applies:
-            self.model = route.endpoint.model
+            self.model, self.endpoint = route.endpoint.model, route.endpoint.id
 
     def sent_by_host(self, endpoint: EndpointSpec) -> None:
         """The request goes out to an endpoint that the host chose by itself."""
         self.sent_at = time.monotonic()
-        self.model = endpoint.model
+        self.model, self.endpoint = endpoint.model, endpoint.id
         self.client.sent(self.asked, endpoint.id)
 
     @property
@@ -180,6 +183,8 @@ class Call:
         answer = self.answer
         if answer.tool_ids:
             self._calls.remember_tools(self.scope, answer.tool_ids, self.model)
+        if answer.id and self.endpoint:
+            self._calls.remember_answer(answer.id, self.endpoint)
         self.client.observe(
             CallEnded(
                 call=self._ask.call,
@@ -220,11 +225,13 @@ class Calls:
         self._open: dict[NodeId, dict[CallId, Call]] = {}
         self._endings: dict[NodeId, Outcome | None] = {}
         self._tools: dict[tuple[str, str], str] = {}
-        self._lock = threading.Lock()
+        self._homes: dict[str, EndpointId] = {}
+        # A dropped stream may be collected, and its call closed, while this very thread holds it.
+        self._lock = threading.RLock()
 
     def forked(self) -> None:
         """In a forked child: forget the parent's calls, and its locks, which may be held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.coverage = Coverage()
         self.llms.clear()
         self._open.clear()
@@ -282,7 +289,7 @@ class Calls:
             if of_node is None or of_node.pop(call_id, None) is None:
                 return False
             if not of_node:
-                del self._open[node]
+                self._open.pop(node, None)
         return True
 
     def close_node(self, node: NodeId) -> None:
@@ -324,6 +331,17 @@ class Calls:
                     self._tools[(scope.thread, tool_id)] = model
             while len(self._tools) > TOOL_CALLS_KEPT:
                 del self._tools[next(iter(self._tools))]
+
+    def remember_answer(self, answer_id: str, endpoint: EndpointId) -> None:
+        """`endpoint` gave this answer, and may have stored it: what continues it must go there."""
+        with self._lock:
+            self._homes[answer_id] = endpoint
+            while len(self._homes) > ANSWERS_KEPT:
+                del self._homes[next(iter(self._homes))]
+
+    def home_of(self, answer_id: str) -> EndpointId:
+        """The endpoint that gave this answer, as far as this process has seen; else empty."""
+        return self._homes.get(answer_id, EndpointId(""))
 
     def _loop_model(self, scope: Scope, tool_ids: tuple[str, ...]) -> str:
         for tool_id in tool_ids:

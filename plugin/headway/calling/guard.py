@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-_log = logging.getLogger("headway.langgraph")
+_log = logging.getLogger("headway")
 
 
 class Complaints:
@@ -18,7 +18,7 @@ class Complaints:
         self.counts[kind] = seen + 1
         if not seen:
             _log.warning(
-                "headway: %s failed and was skipped; the graph goes on without it (%s: %s)",
+                "headway: %s failed and was skipped; the program goes on without it (%s: %s)",
                 kind,
                 type(error).__name__,
                 error,

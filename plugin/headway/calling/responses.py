@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ _OWN_TOOLS = ("function", "custom")
 
 
 def is_responses(body: Body) -> bool:
-    """Whether a request is of this form."""
-    return "messages" not in body and "input" in body
+    """Whether a request is of this form. One that is all in a stored `prompt` has no input."""
+    return "messages" not in body and ("input" in body or isinstance(body.get("prompt"), Mapping))
 
 
 def prompt_chars(body: Body) -> int:
@@ -81,6 +81,12 @@ def holds_sealed_reasoning(body: Body) -> bool:
     return any(True for _ in _sealed(items(body.get("input"))))
 
 
+def continued(body: Body) -> str:
+    """The id of the stored answer that the request goes on from; empty if there is none."""
+    previous = body.get("previous_response_id")
+    return previous if isinstance(previous, str) else ""
+
+
 def kept_by_server(body: Body) -> str:
     """Why only the caller's own server can answer the request, which builds on what that one
     stores; empty if any can.
@@ -113,6 +119,7 @@ class Said:
     marks of its encrypted reasoning; `error` is the kind of a failure.
     """
 
+    id: str = ""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
@@ -151,6 +158,7 @@ def said_by(response: Any) -> Said:
     )
     status = field(response, "status")
     return Said(
+        id=str(field(response, "id") or ""),
         prompt_tokens=field(usage, "input_tokens"),
         cached_tokens=field(field(usage, "input_tokens_details"), "cached_tokens"),
         output_tokens=field(usage, "output_tokens"),

@@ -19,9 +19,11 @@ from headway.wire.messages import Query, Reply
 PATIENCE_S = 3.0
 """A daemon that does not answer for so long counts as away; the next frame tries again."""
 SHORTEST_S = 0.1
+LONGEST_S = 86_400.0
 
 IntervalOption = Annotated[
-    float, typer.Option("--interval", "-n", min=SHORTEST_S, help="Seconds between frames.")
+    float,
+    typer.Option("--interval", "-n", min=SHORTEST_S, max=LONGEST_S, help="Seconds between frames."),
 ]
 OnceOption = Annotated[bool, typer.Option("--once", help="Print one frame and end.")]
 
@@ -106,10 +108,14 @@ class Watched:
 def _on_screen(watched: Watched, console: Console, interval: float) -> None:
     """One picture that changes in place, in the terminal's other screen."""
     first = watched.frame(console)  # what the daemon refuses is said before the screen changes
-    with Live(first, console=console, screen=True, auto_refresh=False) as live:
+    live = Live(first, console=console, screen=True, auto_refresh=False)
+    try:  # not `with`: a Ctrl-C at the first picture comes while it is entered
+        live.start(refresh=True)
         while True:
             live.update(watched.frame(console), refresh=True)
             time.sleep(interval)
+    finally:
+        live.stop()
 
 
 def _line_by_line(watched: Watched, console: Console, interval: float) -> None:

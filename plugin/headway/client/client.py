@@ -25,7 +25,7 @@ from headway.client.outbox import Weight
 from headway.client.paths import default_socket_path
 from headway.client.poolview import PoolView
 from headway.client.registry import Registry
-from headway.client.route import OFF, SHADOW, Route, granted_route, granted_spec
+from headway.client.route import OFF, SHADOW, Route, gone_to, granted_route, granted_spec
 from headway.client.scheduling import TELLABLE, off_by_environment
 from headway.client.sound import sound
 from headway.client.told import FREQUENT, MAX_TOLD, NEVER, Told, frames, learn
@@ -174,10 +174,9 @@ class Client:
             self._looked("sent", lambda now: self._sent_by_host(ask, endpoint, now), None)
 
     def _sent_by_host(self, ask: CallReady, endpoint: EndpointId, now: Seconds) -> None:
-        pool = self._view.latest(now)
-        for spec in pool.endpoints if pool is not None and pool.mode != "off" else ():
-            if spec.id == endpoint:
-                self._sent_alone(sound(ask), spec, now)
+        spec = gone_to(self._view.latest(now), ask, endpoint)
+        if spec is not None:
+            self._sent_alone(sound(ask), spec, now)
 
     def close(self) -> None:
         """Send what waits and end the connection; held calls fall open. Idempotent."""
@@ -295,11 +294,10 @@ class Client:
             with self._courier.lock:
                 if self._held.get(held.key) is held:
                     del self._held[held.key]
-                call, attempt, run = held.ask.call, held.ask.attempt, held.ask.run
-                if held.asked or held.route is not None:
-                    self.observe(
-                        CallEnded(call=call, attempt=attempt, run=run, outcome="cancelled")
-                    )
+            # Without the lock: a watcher may take its time.
+            call, attempt, run = held.ask.call, held.ask.attempt, held.ask.run
+            if held.asked or held.route is not None:
+                self.observe(CallEnded(call=call, attempt=attempt, run=run, outcome="cancelled"))
         except Exception:  # noqa: BLE001 -- the host's boundary
             self._once.failure("cancelling")
 

@@ -151,13 +151,16 @@ def _dynamo(said: _Said) -> Hints:
 
 def _llm_d(said: _Said) -> Hints:
     """No number: there, priorities belong to objectives that the cluster's owner has named.
+    Gateways from before llm-d 0.8, and other makers', read the older names only.
 
     A ``priority`` in the body would go through to the vLLM below, past the one that its picker
     derives from the objective, and the two orders would work against each other.
     """
     return Hints(
         headers=_given("x-llm-d-inference-fairness-id", said.run)
+        | _given("x-gateway-inference-fairness-id", said.run)
         | _given("x-llm-d-inference-objective", said.service_class)
+        | _given("x-gateway-inference-objective", said.service_class)
     )
 
 

@@ -16,9 +16,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @lru_cache(maxsize=256)
 def normal_url(url: str) -> str:
-    """`url` with scheme and host in lower case, no default port and no trailing slash."""
-    parts = urlsplit(url.strip())
+    """`url` with scheme and host in lower case, no default port and no trailing slash.
+
+    What is no URL stays as it is.
+    """
     try:
+        parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
         return url.strip()

@@ -140,6 +140,20 @@ def granted_route(granted: Granted, spec: EndpointSpec | None) -> Route:
     )
 
 
+def gone_to(pool: Pool | None, ask: CallReady, endpoint: EndpointId) -> EndpointSpec | None:
+    """The endpoint to which the host sent the call as it was made; None if it is not known.
+
+    Where one URL has several models, the request's own model says which of them it is.
+    """
+    if pool is None or pool.mode == "off":
+        return None
+    named = next((spec for spec in pool.endpoints if spec.id == endpoint), None)
+    if named is None or not named.url or named.model == ask.pool_name:
+        return named
+    there = (spec for spec in pool.serving(ask.pool_name) if spec.url == named.url)
+    return next(there, named)
+
+
 def _chosen_alone(
     spec: EndpointSpec | None, source: Literal["fallback", "spread"], why: str, held_s: Seconds
 ) -> Route:

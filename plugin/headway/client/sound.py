@@ -31,11 +31,10 @@ _NUMBERS: dict[type[msgspec.Struct], tuple[str, ...]] = {
         *("age_s", "run_age_s", "deadline_s", "hold_limit_s"),
         *("prompt_chars", "max_tokens"),
     ),
-    CallEnded: (
-        *("duration_s", "first_token_s"),
-        *("prompt_tokens", "cached_tokens", "output_tokens"),
-    ),
+    CallEnded: ("duration_s", "first_token_s"),
 }
+_COUNTS_OF_SERVERS = ("prompt_tokens", "cached_tokens", "output_tokens")
+MOST_TOKENS = 1 << 40
 # Frequent facts (a node's start and end) hold only what integrations make themselves.
 _FROM_USERS = frozenset({GraphSeen, RunStarted, CallReady, CallSent, Feedback, Passed, Covered})
 
@@ -48,9 +47,22 @@ def sound(fact: Told) -> Told:
     names = _NUMBERS.get(type(fact))
     if names is not None:
         fact = _mended(fact, names)
+    if isinstance(fact, CallEnded):
+        fact = _counted(fact)
     if type(fact) in _FROM_USERS:
         decode_client(memoryview(encode_frame(fact))[HEADER_BYTES:])
     return fact
+
+
+def _counted(fact: Told) -> Told:
+    """An end without the counts that are none: a server may say anything, and the end counts."""
+    counts = {name: getattr(fact, name) for name in _COUNTS_OF_SERVERS}
+    changes = {
+        name: None
+        for name, count in counts.items()
+        if count is not None and not (type(count) is int and 0 <= count <= MOST_TOKENS)
+    }
+    return msgspec.structs.replace(fact, **changes) if changes else fact
 
 
 def _mended(fact: Told, names: tuple[str, ...]) -> Told:

@@ -67,6 +67,10 @@ class Books:
         run.state, run.outcome, run.ended_at = "open", None, None
         run.reopened = True
 
+    def forget(self, run: Run) -> None:
+        """Another run begins under the name of one that is over."""
+        self.ended.pop(run.id, None)
+
     def known_as(self, run: Run, alias: RunId) -> None:
         """A resumed run answers to its new id too, and to the latest of its earlier ones."""
         self.aliases[alias] = run.id

@@ -141,10 +141,12 @@ class CallDesk:
             if key in self._books.waiting:
                 return  # it runs, and waits here for what would have been decided
         self._books.waiting.pop(key, None)
-        if call.endpoint is not None and call.endpoint in self._endpoints:
-            self._endpoints[call.endpoint].remove(key)
+        before = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
+        if before is not None:
+            before.remove(key)
         call.step(CallStep.SEND, at)
         self._bind(call, fact.endpoint, at - fact.sent_s)
+        self._let_go(before)
 
     def _model_at(self, endpoint_id: EndpointId) -> str:
         endpoint = self._endpoints.get(endpoint_id)

@@ -89,7 +89,7 @@ def _call_anew(call: Call, at: Seconds) -> list[Event]:
         ask = msgspec.structs.replace(ask, hold_limit_s=ask.hold_limit_s - open_s)
         facts: list[AnyFact] = [ask]
         if call.went is not None:  # in shadow mode it runs while it waits
-            facts.append(CallSent(ask=ask, endpoint=call.went))
+            facts.append(CallSent(ask=ask, endpoint=call.went, sent_s=open_s))
         return [Event(at=at, fact=each, client=call.client) for each in facts]
     sent_s = at - (call.released_at if call.released_at is not None else at)
     # where a decision was not applied, nobody knows where the call runs

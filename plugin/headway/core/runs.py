@@ -1,9 +1,10 @@
 """Keeping runs and nodes: what facts about them change, however they arrive."""
 
+import heapq
 import random
 
 from headway.core.books import Books
-from headway.core.calls import Call
+from headway.core.calls import Call, CallState
 from headway.core.facts import CallReady, Feedback, GraphSeen, NodeEnded, NodeStarted, RunStarted
 from headway.core.graph import Node, Run
 from headway.core.learning import Teacher
@@ -14,6 +15,10 @@ EXPLORING_SHARE = 0.05
 EARLY_CHILDREN_KEPT = 1000
 IMPLIED_RUN_TTL_S = 300.0
 """An implied run is over when it has made no call for so long: tools of agents take minutes."""
+IDLE_LOOKS_S = 10.0
+"""Runs that end by themselves end together: looking for them takes events and time."""
+IMPLIED_CALLS_KEPT = 1_000
+"""A session may never end: when it has made twice as many calls, the older half is forgotten."""
 
 
 class RunKeeper:
@@ -24,7 +29,7 @@ class RunKeeper:
         self._teacher = teacher
         self._rng = rng
         self._early_children: dict[RunId, list[RunStarted]] = {}
-        self._sweeping = False
+        self._idle: list[tuple[Seconds, RunId]] = []
 
     def graph_seen(self, fact: GraphSeen) -> None:
         """Take over a declared topology."""
@@ -38,7 +43,7 @@ class RunKeeper:
         """A run begins, goes on, or is told anew."""
         if fact.resumed and self._resume(fact, client, at):
             return
-        run = self._books.run(fact.run)
+        run = self._known(fact.run)
         if run is None:
             run = Run(
                 id=fact.run,
@@ -95,9 +100,17 @@ class RunKeeper:
             run.parent, run.parent_node = parent, fact.parent_node
             parent.children.append(run)
 
+    def _known(self, run_id: RunId) -> Run | None:
+        """The run, unless it only seemed over to us: then the next one of that name begins."""
+        run = self._books.run(run_id)
+        if run is None or not run.implied or run.state != "ended":
+            return run
+        self._books.forget(run)
+        return None
+
     def run_of(self, ask: CallReady, client: ClientId, at: Seconds) -> Run:
         """The run and node of a question, made from the question if nothing told of them."""
-        run = self._books.run(ask.run)
+        run = self._known(ask.run)
         if run is None:
             fact = RunStarted(
                 run=ask.run,
@@ -110,12 +123,15 @@ class RunKeeper:
             self.run_started(fact, client, at)
             run = self._books.runs[ask.run]
             run.implied = True
-            if not self._sweeping:
-                self._sweeping = True
+            if not self._idle:
                 self._books.wake(at + IMPLIED_RUN_TTL_S, "idle")
+            heapq.heappush(self._idle, (at + IMPLIED_RUN_TTL_S, run.id))
         elif run.state == "ended":
             # its end overtook this call on another connection: the run is open after all
             self._books.reopen(run)
+        elif run.implied:
+            run.client = client
+            self._forget_older_half(run)
         self._node(run, ask.node, ask, at).has_calls = True
         return run
 
@@ -214,24 +230,37 @@ class RunKeeper:
             else:
                 del self._books.lost_clients[client]
 
+    def _forget_older_half(self, run: Run) -> None:
+        """Keep an implied run from growing with every call of a session that never ends."""
+        if len(run.calls) < 2 * IMPLIED_CALLS_KEPT:
+            return
+        older, newer = run.calls[:-IMPLIED_CALLS_KEPT], run.calls[-IMPLIED_CALLS_KEPT:]
+        run.calls = [call for call in older if call.state is not CallState.CLOSED] + newer
+        kept = {call.ask.node for call in run.calls}
+        run.nodes = {node_id: node for node_id, node in run.nodes.items() if node_id in kept}
+        run.pending = run.pending[-IMPLIED_CALLS_KEPT:]
+        run.unsaid = run.unsaid[-IMPLIED_CALLS_KEPT:]
+
     def end_idle(self, at: Seconds) -> None:
         """End the implied runs that have made no call for their time to live."""
-        look_at: Seconds | None = None
-        for run in [run for run in self._books.runs.values() if run.implied]:
+        while self._idle and self._idle[0][0] <= at:
+            _, run_id = heapq.heappop(self._idle)
+            run = self._books.runs.get(run_id)
+            if run is None or not run.implied:
+                continue
             closed = [call.closed_at for call in run.calls]
             last_at = max((end for end in closed if end is not None), default=run.started_at)
             over_at = (at if None in closed else last_at) + IMPLIED_RUN_TTL_S
             if at < over_at:
-                look_at = over_at if look_at is None else min(look_at, over_at)
+                heapq.heappush(self._idle, (over_at, run_id))
                 continue
             for call in run.calls:
                 if call.closed_at is not None and (node := run.nodes.get(call.ask.node)):
                     node.ended_at = max(node.ended_at or 0.0, call.closed_at)
                     node.outcome = "ok"
             self.end(run, "ok", last_at)
-        self._sweeping = look_at is not None
-        if look_at is not None:
-            self._books.wake(look_at, "idle")
+        if self._idle:
+            self._books.wake(max(self._idle[0][0], at + IDLE_LOOKS_S), "idle")
 
     def account(self, run: Run, call: Call, alone_s: Seconds, at: Seconds) -> None:
         """Add a closed call's time and tokens to its node, and to the nodes around its graph."""

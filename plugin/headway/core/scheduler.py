@@ -197,6 +197,7 @@ class Scheduler:
         run = self.books.run(fact.run)
         if run is None or run.state != "open":
             return
+        run.implied = False
         for call in list(self.books.calls.values()):
             if self._runs.is_within(call.run, run):
                 self._desk.close(call, at, outcome="cancelled")

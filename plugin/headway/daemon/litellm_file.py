@@ -61,7 +61,7 @@ class Entry:
             return None
         raw = self.text[line - 1]
         column = len(raw) - len(raw.lstrip(" -"))
-        return None if raw[column : column + 1] == "{" else column
+        return column if raw[column:].lstrip("'\"").startswith(str(at[-1])) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _includes(include: Any, root: Origin, first: Path) -> list[tuple[Path, Origi
     """The files that are included: beside the file that names them, else beside the first one."""
     if include is None:
         return []
-    if not isinstance(include, list) or not all(isinstance(one, str) for one in include):
+    if not isinstance(include, list) or not all(map(_is_file_name, include)):
         raise ConfigError(f"{root.below('include')}: should be a list of file names")
     found: list[tuple[Path, Origin | None]] = []
     for number, name in enumerate(include):
@@ -138,6 +138,10 @@ def _includes(include: Any, root: Origin, first: Path) -> list[tuple[Path, Origi
         usual = beside if beside.exists() or not beside_first.exists() else beside_first
         found.append((usual, root.below("include", number)))
     return found
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def resolved(value: Any, origin: Origin) -> str:

@@ -16,6 +16,7 @@ from headway.core.errors import HeadwayError
 from headway.core.graph import Run
 from headway.core.protocols import Query, Release
 from headway.core.scheduler import Scheduler
+from headway.core.types import RunId, Seconds
 from headway.core.view import View
 from headway.predict.confidence import BaseRates
 from headway.predict.foresight import OnlineForesight
@@ -85,17 +86,19 @@ class Heard(BaseRates):
 
 @dataclass(slots=True)
 class _Ended:
-    """Which ended runs have been told already."""
+    """Which ended runs have been told already: their starts, as sessions use an id again."""
 
-    known: set[str] = field(default_factory=set)
+    known: dict[RunId, Seconds] = field(default_factory=dict)
 
     def new(self, scheduler: Scheduler) -> tuple[Run, ...]:
         """Runs (not those inside others) that have ended since, oldest first."""
         found = []
         for run in reversed(scheduler.books.ended.values()):
-            if run.id in self.known:
+            if self.known.get(run.id) == run.started_at:
+                if run.reopened:  # it is behind others that are new
+                    continue
                 break
-            self.known.add(run.id)
+            self.known[run.id] = run.started_at
             if run.parent is None:
                 found.append(run)
         return tuple(reversed(found))

@@ -4,6 +4,7 @@ So that a mistake can be shown where it is. A key that is given twice is an
 error here: YAML parsers keep the last one silently.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 from headway.core.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
+_SECRET_USER = re.compile(r"(?<=:)//[^/]*@")
+_SECRET_QUERY = re.compile(r"(?<=://)([^?#]*)[?#].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,13 @@ class Origin:
         return f"{self.path}:{self.lines[probe]}" if probe else str(self.path)
 
     def __str__(self) -> str:
-        dotted = ".".join(str(part) for part in self.at)
+        dotted = ".".join(_public(part) for part in self.at)
         return f"{self.file_and_line}: {dotted}" if dotted else self.file_and_line
+
+
+def _public(part: str | int) -> str:
+    """A key as a message may show it: one that is a URL without user, password and query."""
+    return _SECRET_USER.sub("//", _SECRET_QUERY.sub(r"\1", str(part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ def read_yaml(path: Path, *, missing: str = MISSING) -> tuple[Any, dict[KeyPath,
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
         raise ConfigError(f"{where}: not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: 2024-13-45
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
 
 

@@ -38,5 +38,5 @@ class Fcfs:
 
 def _filled(endpoint: Endpoint, call: Call) -> tuple[float, int, int]:
     """How full an endpoint is; ties by fewer calls, then by the user's order."""
-    share = endpoint.sequences / endpoint.seats if endpoint.seats else 0.0
+    share = endpoint.sequences / endpoint.room if endpoint.room else 0.0
     return (share, endpoint.sequences, call.candidates.index(endpoint.id))

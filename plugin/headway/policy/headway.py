@@ -168,7 +168,7 @@ class Headway:
     def _prices(self, view: View, call: Call, ahead: dict[str, float]) -> list[_Price]:
         endpoints = view.candidates(call)
         # what waits is charged to those that take its seats, a share to each seat
-        seats = sum(one.seats or UNKNOWN_SEATS for one in endpoints)
+        seats = sum(one.room or UNKNOWN_SEATS for one in endpoints)
         pressure = self._pressure * (len(view.waiting) - 1) / max(seats, 1)
         prices = []
         for one in endpoints:
