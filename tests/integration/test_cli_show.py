@@ -108,3 +108,13 @@ def test_status_shows_load_and_trouble() -> None:
     assert "calls: 3 running, waiting for a release: agent 4" in text
     assert "covered calls: none yet" in text
     assert "set but idle: rpm" in text
+
+
+def test_shadow_mode_says_where_a_call_went_and_where_it_would_have_gone() -> None:
+    call = {**RUN["calls"][0], "shadow": True, "endpoint": "small-1", "chosen": "large-1"}
+    text = printed(show_run, {**RUN, "calls": [call]})
+    assert "-> went to small-1 as its client sent it: shadow mode" in text
+    assert "would have gone to large-1, held 250 ms, urgency 0.5" in text
+    untold = {**call, "endpoint": None, "chosen": None}
+    text = printed(show_run, {**RUN, "calls": [untold]})
+    assert "-> went as its client sent it: shadow mode" in text and "would have been held" in text

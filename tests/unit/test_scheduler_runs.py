@@ -353,3 +353,13 @@ def test_an_endless_session_does_not_grow_for_ever() -> None:
     assert len(run.unsaid) <= 2 * IMPLIED_CALLS_KEPT
     assert run.calls[0].ask.call == "open" and "n-open" in run.nodes
     assert told.ended("open") is not None and not told.on("a")
+
+
+def test_a_story_of_shadow_mode_keeps_what_happened_apart_from_what_was_chosen() -> None:
+    told = Teller(pool(endpoint("a"), endpoint("b")).with_mode("shadow"))
+    told.ready("c1")
+    told.sent("c1", "b")
+    told.ready("c2")
+    first, second = told.scheduler.explain("r1")["calls"]
+    assert (first["shadow"], first["endpoint"], first["chosen"]) == (True, "b", "a")
+    assert (second["shadow"], second["endpoint"], second["chosen"]) == (True, None, "a")

@@ -165,7 +165,7 @@ class _Impatient(io.StringIO):
 
     def write(self, text: str) -> int:
         written = super().write(text)
-        if "headway shadow" in text and not self.pressed:
+        if "endpoints" in text and not self.pressed:
             self.pressed = True
             raise KeyboardInterrupt
         return written

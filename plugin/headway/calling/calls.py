@@ -181,6 +181,8 @@ class Call:
         self._open = False
         self._calls.ended(self, outcome)
         answer = self.answer
+        if self._calls.is_idle():
+            self._calls.coverage.flush(self.client)
         if answer.tool_ids:
             self._calls.remember_tools(self.scope, answer.tool_ids, self.model)
         if answer.id and self.endpoint:
@@ -280,6 +282,10 @@ class Calls:
         node, call_id = call.key
         with self._lock:
             self._open.setdefault(node, {})[call_id] = call
+
+    def is_idle(self) -> bool:
+        """Whether no call is open."""
+        return not self._open
 
     def closed(self, call: Call) -> bool:
         """Take the call off the books; False if it was not on them."""

@@ -7,7 +7,7 @@ from headway.client import Scheduling
 from headway.wire.messages import Covered, Passed
 
 BATCH = 50
-"""Counts are told at the first sight of a kind, then in batches and at the end of each run."""
+"""Counts are told at the first sight of a kind, then in batches, and whenever no call is open."""
 
 
 class Coverage:
@@ -43,6 +43,8 @@ class Coverage:
 
     def flush(self, client: Scheduling) -> None:
         """Tell what is counted and not told yet."""
+        if not any(self._covered.values()) and not any(self._passed.values()):
+            return
         with self._lock:
             ways = [(way, n) for way, n in self._covered.items() if n]
             passed = [(key, n) for key, n in self._passed.items() if n]

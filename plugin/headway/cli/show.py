@@ -153,21 +153,19 @@ def _show_call(call: Body, console: Console) -> None:
         f"[bold]{escape(title)}[/bold], asked for {escape(str(call.get('pool_name', '?')))}"
     )
     endpoint = call.get("endpoint")
-    if endpoint:
+    how = f"held {seconds_told(call.get('held_s'))}, urgency {_plain(call.get('urgency', '?'))}"
+    if call.get("shadow"):
+        _show_shadow(call, how, console)
+    elif endpoint:
         console.print(
             f"  -> [green]{escape(str(endpoint))}[/green] ({escape(str(call.get('model', '?')))}), "
-            f"held {seconds_told(call.get('held_s'))}, urgency {_plain(call.get('urgency', '?'))}",
+            f"{how}",
             soft_wrap=True,
         )
     elif call.get("outcome"):
         console.print("  -> no endpoint was chosen")
     else:
         console.print(f"  {escape(str(call.get('state', 'waiting')))}")
-    if call.get("chosen") and call["chosen"] != endpoint:
-        console.print(
-            f"  by its client; chosen here, and not applied: {escape(str(call['chosen']))}",
-            soft_wrap=True,
-        )
     if call.get("why"):
         console.print(f"  why: {escape(str(call['why']))}", soft_wrap=True)
     _show_scores(call, console)
@@ -181,6 +179,19 @@ def _show_call(call: Body, console: Console) -> None:
             f"{_plain(call.get('prompt_tokens'))} tokens in, "
             f"{_plain(call.get('output_tokens'))} out"
         )
+
+
+def _show_shadow(call: Body, how: str, console: Console) -> None:
+    """Where a call really went in shadow mode, and what would have been decided."""
+    went = f"went to {call['endpoint']}" if call.get("endpoint") else "went"
+    console.print(f"  -> {escape(went)} as its client sent it: shadow mode", soft_wrap=True)
+    chosen = call.get("chosen")
+    if chosen:
+        console.print(
+            f"  would have gone to [green]{escape(str(chosen))}[/green], {how}", soft_wrap=True
+        )
+    else:
+        console.print("  would have been held: nothing was free for it")
 
 
 def _show_scores(call: Body, console: Console) -> None:

@@ -64,6 +64,7 @@ def _score_told(score: Score) -> dict[str, Any]:
 
 def _call_told(call: Call, start: Seconds) -> dict[str, Any]:
     ended = call.ended
+    shadow = call.went is not None or not call.applied
     told: dict[str, Any] = {
         "call": call.ask.call,
         "attempt": call.ask.attempt,
@@ -74,8 +75,9 @@ def _call_told(call: Call, start: Seconds) -> dict[str, Any]:
         "state": call.state.value,
         "ready_s": call.ready_at - start,
         "held_s": None if call.released_at is None else max(call.released_at - call.ready_at, 0.0),
-        "endpoint": call.endpoint,
-        "model": call.model,
+        "endpoint": call.went if shadow else call.endpoint,
+        "model": call.model if call.went is not None or not shadow else "",
+        "shadow": shadow,
         "chosen": call.grant.endpoint if call.grant is not None else None,
         "predicted_output_tokens": call.output.p50 if call.output is not None else None,
         "predicted_s": call.service_s,
