@@ -122,6 +122,7 @@ def target_of(litellm: Any, kwargs: Mapping[str, Any]) -> Target | str:
         ("litellm_credential_name", "the caller names a stored credential"),
         ("model_list", "the caller lists its own models"),
         ("extra_query", "the request has URL parameters, which may hold a key"),
+        ("context_window_fallback_dict", "LiteLLM may exchange the model by the caller's name"),
     ):
         if kwargs.get(argument):
             return why

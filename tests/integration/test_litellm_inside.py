@@ -169,6 +169,20 @@ async def test_a_model_that_litellm_does_not_know_is_the_callers_own_mistake(
     assert client.asks == []
 
 
+@pytest.mark.parametrize(
+    "own",
+    [{"shared_session": object()}, {"context_window_fallback_dict": {"hosted_vllm/agent": "x"}}],
+)
+async def test_what_only_fits_the_callers_own_address_passes_untouched(
+    own: dict[str, Any], a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
+) -> None:
+    said: Any = {"model": "hosted_vllm/agent", "messages": HI, "api_base": a.url}
+    with using_litellm(client):
+        await asyncio.to_thread(run, lambda: litellm.completion(**said, **own))
+    assert len(a.requests) == 1 and b.requests == [] and client.asks == []
+    assert len(client.passed) == 1
+
+
 async def test_a_retry_inside_another_call_keeps_its_own_arguments(
     a: FakeOpenAI, b: FakeOpenAI, client: FakeClient
 ) -> None:

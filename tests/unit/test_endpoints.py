@@ -209,3 +209,21 @@ def test_a_refusal_beside_running_calls_is_no_fault_and_alone_it_is() -> None:
     assert told.endpoint("a").faults == 0 and told.endpoint("a").room == 1
     told.ended("c1", outcome="error", error="503")
     assert told.endpoint("a").faults == 1
+
+
+def test_what_one_endpoint_shows_of_its_speed_holds_for_its_twin_until_that_is_tried() -> None:
+    first = pool(endpoint("a"), endpoint("b"), endpoint("c", "large"))
+    told = Teller(first)
+    told.ready("c1", models=("a",), at=0.0)
+    believed = told.call("c1").service_s
+    told.ended("c1", at=believed / 4, output_tokens=200, duration_s=believed / 4)
+    speed = told.endpoint("a").speed
+    assert speed < 0.9
+    assert told.endpoint("b").speed == speed and told.endpoint("c").speed == 1.0
+    told.endpoint("b").observed(1.0, 1.0, at_speed=1.0)
+    own = told.endpoint("b").speed
+    told.endpoint("a").observed(1.0, 0.1, at_speed=1.0)
+    assert told.endpoint("b").speed == own != told.endpoint("a").speed
+    # a twin that joins later begins with what is known
+    told.tell(PoolSet(pool=pool(*first.endpoints, endpoint("d"))))
+    assert told.endpoint("d").speed in (own, told.endpoint("a").speed)

@@ -6,7 +6,7 @@ Congestion follows Chimera (arXiv 2603.22206, sec. 3): predicted tokens in
 flight times the time of a decode step over the sequences decoded at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from headway.core.calls import CallKey
@@ -38,10 +38,14 @@ class Load:
     speed: float = 1.0
 
 
-def on_shared_servers(endpoints: Iterable["Endpoint"]) -> None:
-    """Let endpoints that name the same server share its load."""
+def relate(endpoints: Collection["Endpoint"]) -> None:
+    """Let endpoints that name the same server share its load, and those that are declared alike
+    lend their speed to the ones among them that were never tried.
+    """
     by_server: dict[str, list[Endpoint]] = {}
+    alike: dict[tuple[str, str, Profile], list[Endpoint]] = {}
     for one in endpoints:
+        alike.setdefault((one.spec.model, one.spec.engine, one.profile), []).append(one)
         if one.spec.server:
             by_server.setdefault(one.spec.server, []).append(one)
         one.mates, one.shared = [], dict(one.loads)
@@ -50,6 +54,11 @@ def on_shared_servers(endpoints: Iterable["Endpoint"]) -> None:
         for one in together:
             one.shared = shared
             one.mates = [mate for mate in together if mate is not one]
+    for family in alike.values():
+        tried = max(family, key=lambda one: one.speed_samples)
+        for one in family:
+            one.kin = [other for other in family if other is not one]
+        tried.lend_speed()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,14 +68,15 @@ class Endpoint:
     `loads` are its own calls; `shared` those of all endpoints on its server, which take its
     seats, its KV and its steps alike (the same dictionary for all of them). `ceiling` is how
     many calls it held when it last turned one away for want of room. One that is `leaving` is
-    no longer in the pool, but calls still run there.
+    no longer in the pool, but calls still run there. `kin` are declared just like it.
     """
 
     spec: EndpointSpec
     profile: Profile = DEFAULT_PROFILE
     loads: dict[CallKey, Load] = field(default_factory=dict)
     shared: dict[CallKey, Load] = field(default_factory=dict)
-    mates: "list[Endpoint]" = field(default_factory=list, repr=False)
+    mates: "list[Endpoint]" = field(default_factory=list, repr=False, compare=False)
+    kin: "list[Endpoint]" = field(default_factory=list, repr=False, compare=False)
     seats: int | None = None
     ceiling: int | None = None
     kv_tokens: int | None = None
@@ -261,6 +271,18 @@ class Endpoint:
         low, high = SPEED_RANGE
         self.speed = min(max(self.speed * ratio**weight, low), high)
         self._changed()
+        self.lend_speed()
+
+    def lend_speed(self) -> None:
+        """What is learned here holds for its kin, each until it has shown its own speed.
+
+        Without this an endpoint whose profile is far off is believed slow and never tried.
+        """
+        if self.speed_samples:
+            for one in self.kin:
+                if not one.speed_samples and one.speed != self.speed:
+                    one.speed = self.speed
+                    one._changed()
 
     def fault(self, at: Seconds, trouble: str) -> None:
         """A call failed for a reason that lies with the endpoint: after a few, rest it.

@@ -15,7 +15,7 @@ from headway.core.books import Books
 from headway.core.calls import Call, CallKey, CallState, CallStep
 from headway.core.commands import AnyCommand, Grant, Notice, SetTimer
 from headway.core.desk import CallDesk
-from headway.core.endpoints import Endpoint, on_shared_servers
+from headway.core.endpoints import Endpoint, relate
 from headway.core.errors import HeadwayError
 from headway.core.facts import (
     CallEnded,
@@ -76,7 +76,7 @@ class Scheduler:
         self.endpoints: dict[EndpointId, Endpoint] = {
             spec.id: Endpoint.from_spec(spec) for spec in pool.endpoints
         }
-        on_shared_servers(self.endpoints.values())
+        relate(self.endpoints.values())
         self._rng = rng
         teacher = Teacher(foresight)
         self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
@@ -363,7 +363,7 @@ class Scheduler:
             if gone.loads and gone.id not in self.endpoints:
                 gone.leaving = True
                 self.endpoints[gone.id] = gone
-        on_shared_servers(self.endpoints.values())
+        relate(self.endpoints.values())
         for call in list(self.books.waiting.values()):
             self._desk.find_candidates(call, self.pool)
             if call.candidates:
