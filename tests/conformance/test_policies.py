@@ -66,7 +66,8 @@ def shown(view: View) -> Any:
     """All of a view that a policy could change, but for caches."""
 
     def endpoint_shown(one: Endpoint) -> dict[str, Any]:
-        return {name: repr(getattr(one, name)) for name in one.__slots__ if name[0] != "_"}
+        names = set(one.__slots__) - {"kin", "mates"}  # other endpoints, shown by themselves
+        return {name: repr(getattr(one, name)) for name in sorted(names) if name[0] != "_"}
 
     return (
         view.at,

@@ -31,7 +31,7 @@ def golden(policy: str) -> Path:
 def recorded(policy: str) -> bytes:
     """The journal of a world played now."""
     pool = three_endpoints()
-    world = World(make_scheduler(pool, policy=policy, seed=SEED), seed=SEED, runs=16, rate=6.0)
+    world = World(make_scheduler(pool, policy=policy, seed=SEED), seed=SEED, runs=18, rate=6.0)
     header = Header(format=JOURNAL_FORMAT, headway="golden", pool=pool, policy=policy, seed=SEED)
     entries = (encode_entry(event, commands) for event, commands in world.play().log)
     return encode_record(header) + b"".join(entries)

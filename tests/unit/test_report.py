@@ -238,7 +238,7 @@ def test_a_journal_told_again_makes_the_recorded_grants(policy: str) -> None:
         ended += len(told.ended)
         closed += len(told.closed)
         calls += len(_grants(entry.commands))
-    assert (ended, closed) == (16, calls)
+    assert (ended, closed) == (18, calls)
     assert not retold.scheduler.books.calls
 
 

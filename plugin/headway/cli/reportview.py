@@ -36,7 +36,7 @@ def _show_files(report: Report, console: Console) -> None:
     console.print(
         f"[bold]{len(report.files)} journal file{'s' * (len(report.files) != 1)}[/bold], "
         f"{count_told(report.events)} events in {seconds_told(report.span_s)}, "
-        f"policy {escape(policies)}, mode {' and '.join(report.modes)}"
+        f"policy {escape(policies)}, mode {', '.join(report.modes)}"
     )
     for one in report.files:
         console.print(f"  {escape(one.path)}{escape(_cut(one))}", soft_wrap=True)

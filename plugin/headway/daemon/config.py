@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from headway.client.engines import KNOWN_ENGINES
 from headway.client.poolview import gateway_url
 from headway.core.errors import ConfigError, nearest
 from headway.core.pool import EndpointSpec, Pool, PoolName, Profile
 from headway.core.types import EndpointId
 from headway.daemon.schema import EndpointSection, FileSection
 from headway.daemon.yamllines import KeyPath, Origin, Places, read_yaml
+from headway.policy import make_policy
 
 DEFAULT_FILE = "headway.yaml"
 
@@ -51,6 +54,8 @@ def load_config(path: Path) -> Config:
     content, lines = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: should hold keys such as `endpoints:` and `models:`")
+    if "model_list" in content and "endpoints" not in content:
+        raise ConfigError(f"{path}: is a LiteLLM configuration: headway up --litellm {path}")
     file = checked(content, Places(Origin(path, lines), {}))
     return config_of(file, path=path, kind="configuration", load=load_config)
 
@@ -155,6 +160,10 @@ def _contradictions(file: FileSection) -> Iterable[tuple[KeyPath, str]]:
             if model not in models:
                 yield (key, model), f"no endpoint serves `{model}`{nearest(model, models)}"
     yield from _gateway_contradictions(file)
+    try:
+        make_policy(file.policy.name, file.policy.model_extra)
+    except ConfigError as error:
+        yield ("policy",), str(error)
 
 
 def _gateway_contradictions(file: FileSection) -> Iterable[tuple[KeyPath, str]]:
@@ -225,6 +234,30 @@ _IDLE_KEYS = {
 
 
 def _notes(file: FileSection) -> tuple[str, ...]:
+    return (*_idle(file), *_doubts(file))
+
+
+def _doubts(file: FileSection) -> Iterable[str]:
+    """What may be meant so, but more often is a slip."""
+    bare = [one.id for one in file.endpoints if one.url and not urlsplit(one.url).path]
+    if bare:
+        yield (
+            f"the URL of {', '.join(bare)} has no path: OpenAI-compatible servers usually serve "
+            "http://HOST:PORT/v1"
+        )
+    known = ("openai", *KNOWN_ENGINES)
+    strange: dict[str, list[str]] = {}
+    for one in file.endpoints:
+        if one.engine not in known:
+            strange.setdefault(one.engine, []).append(one.id)
+    for engine, ids in strange.items():
+        yield (
+            f"no engine `{engine}` is known: {', '.join(ids)} will be served like `openai`, and "
+            f"told no urgency{nearest(engine, known)}"
+        )
+
+
+def _idle(file: FileSection) -> tuple[str, ...]:
     sections: dict[str, list[BaseModel]] = {
         "endpoints": list(file.endpoints),
         "models": list(file.models.values()),

@@ -30,6 +30,7 @@ from headway.daemon.scrape import METRIC_ENGINES
 from headway.daemon.yamllines import KeyPath, Origin, Places
 
 KIND = "LiteLLM configuration"
+CALLBACK = "headway_litellm.callback"
 
 TOP_KEYS = tuple(key for key in FileSection.model_fields if key not in ("endpoints", "emulate"))
 GROUP_KEYS = tuple(key for key in PoolNameSection.model_fields if key != "any_of")
@@ -269,4 +270,18 @@ def _notes(file: ProxyFile, read: _Read) -> list[str]:
         )
     if file.section("general_settings", "store_model_in_db")[0]:
         notes.append("models in LiteLLM's database are not read (store_model_in_db)")
+    if not _proxy_asks(file):
+        notes.append(
+            f"litellm_settings.callbacks does not name {CALLBACK}: the proxy will not ask: add "
+            f'callbacks: ["{CALLBACK}"]'
+        )
     return notes
+
+
+def _proxy_asks(file: ProxyFile) -> bool:
+    """Whether a proxy with this file asks, or need not: its clients decide (gateways)."""
+    callbacks, _ = file.section("litellm_settings", "callbacks")
+    gateways, _ = file.section("headway", "gateways")
+    if isinstance(gateways, Mapping) and "litellm" in gateways.values():
+        return True
+    return callbacks == CALLBACK or (isinstance(callbacks, list) and CALLBACK in callbacks)

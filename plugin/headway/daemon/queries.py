@@ -86,7 +86,9 @@ async def _mode(daemon: "Daemon", args: Body) -> Body:
         order = msgspec.convert(args, ModeSet)
     except msgspec.ValidationError:
         raise HeadwayError("the mode is one of on, shadow, off") from None
+    before = daemon.mode
     daemon.shell.tell(order)
+    log.info("the mode was %s and is %s now", before, daemon.mode)
     await daemon.pool_changed()
     return {"mode": daemon.mode}
 
@@ -115,9 +117,28 @@ async def _reload(daemon: "Daemon", args: Body) -> Body:
         changed = "pool"
     else:
         changed = "nothing"
+    said = ", ".join(_moved(before.pool, pool)) if changed != "nothing" else ""
+    log.info("%s was read again: %s changed%s", config.source, changed, said and f": {said}")
+    for note in config.notes:
+        if note not in before.notes:
+            log.warning("%s", note)
     daemon.config = config
     await daemon.pool_changed()
     return {"changed": changed, "endpoints": len(pool.endpoints), "notes": list(config.notes)}
+
+
+def _moved(before: Pool, after: Pool) -> list[str]:
+    """Which endpoints are new, gone or declared otherwise, and whether more than they is."""
+    old = {spec.id: spec for spec in before.endpoints}
+    new = {spec.id: spec for spec in after.endpoints}
+    ids = {
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+        "changed": [name for name in new if name in old and new[name] != old[name]],
+    }
+    told = [f"{word} {name}" for word, names in ids.items() for name in names]
+    told += [f"`{key}`" for key in ("names", *_SECTIONS) if getattr(before, key) != getattr(after, key)]
+    return told
 
 
 async def _journal(daemon: "Daemon", args: Body) -> Body:

@@ -6,7 +6,7 @@ Strict: an unknown key is an error. What needs more than one key to judge
 
 import re
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -32,19 +32,27 @@ GATEWAYS = ("litellm", "headway")
 def _base_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        port_is_right = parts.port is None or parts.port > 0
     except ValueError:
-        parts, port_is_right = urlsplit(""), False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
             "is no base URL: write http://HOST:PORT/v1, as you would give it to a client"
         )
+    if not _port_is_right(parts):
+        raise ValueError("is no base URL: its port is wrong: write a number from 1 to 65535")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError(
             "holds a user, a query or a fragment: write only http://HOST:PORT/PATH, "
             "and the key as `api_key: os.environ/NAME`"
         )
     return url.rstrip("/")
+
+
+def _port_is_right(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _endpoint_url(url: str, info: ValidationInfo) -> str:
@@ -125,6 +133,13 @@ class PoolNameSection(Section):
     wait_for_confidence_ms: NotNegative = 0.0
     send_text: bool = False
     idle_grace_s: NotNegative = 2.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_model_is_a_list_of_one(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"is a single name: write a list: [{value[:200]}]")
+        return value
 
 
 class ClassSection(Section):

@@ -45,7 +45,12 @@ class Lock:
     """Held by the one daemon of a socket for as long as it lives; freed by the system."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {path}: {error.strerror}: choose a --socket in a folder of your own"
+            ) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -156,6 +161,8 @@ def read_token(path: Path) -> bytes:
 def split_address(text: str) -> tuple[str, int]:
     """``HOST:PORT`` in its parts. Raises `ConfigError`."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not port.isdigit():
         raise ConfigError(f"{text!r} is not HOST:PORT")
+    if int(port) > 65535:
+        raise ConfigError(f"the port of {text!r} is wrong: it is a number up to 65535")
     return host.strip("[]") or "127.0.0.1", int(port)
