@@ -10,7 +10,7 @@ from headway.client import Scheduling
 from headway.core.pool import EndpointSpec
 
 PATHS = ("chat/completions", "completions", "responses")
-FOREIGN_URL = "base URL is no endpoint of the pool"
+FOREIGN_URL = "base URL is no endpoint of the pool; if it is a proxy, list it under `gateways:`"
 _SIGNING = {"custom_auth", "_custom_auth", "_prepare_request", "_build_request"}
 """Where a client's own class may add a credential after all that is seen to here."""
 SEALED = "responses api: the input holds reasoning that only the model that made it can read"

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from headway.calling.guard import warn_once
 from headway.context import Scope
+from headway.core.errors import nearest, nearest_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ RUN_KEYS = tuple(key for key in KEYS if key not in ("headway_models", "headway_o
 
 def read(metadata: Mapping[str, Any] | None) -> Settings:
     """The settings in `metadata`. A value that makes no sense is skipped with one warning."""
+    warn_of_unknown(metadata)
     if not metadata or not any(key in metadata for key in KEYS):
         return NOTHING
     return Settings(
@@ -107,8 +109,21 @@ def inherit(scope: Scope, tags: tuple[str, ...], own: Settings, now: float) -> S
     )
 
 
+def warn_of_unknown(metadata: Mapping[str, Any] | None) -> None:
+    """Warn once of each key that looks like ours and is none."""
+    for key in metadata or ():
+        if isinstance(key, str) and key.startswith("headway_") and key not in KEYS:
+            warn_once(
+                f"metadata {nearest_name(key, KEYS)}",
+                "headway: the key %r in the metadata is not known and ignored%s",
+                key,
+                nearest(key, KEYS),
+            )
+
+
 def warn_of_node(node: str, metadata: Mapping[str, Any] | None) -> None:
-    """Warn once of keys that hold for runs only and stand in a node's own metadata."""
+    """Warn once of keys that are not known or hold for runs only, in a node's own metadata."""
+    warn_of_unknown(metadata)
     for key in RUN_KEYS:
         if metadata and key in metadata:
             warn_once(

@@ -36,7 +36,7 @@ from headway_litellm.request import (
 )
 from headway_litellm.streams import note
 
-FOREIGN_URL = "base URL is no endpoint of the pool"
+FOREIGN_URL = "base URL is no endpoint of the pool; if it is a proxy, list it under `gateways:`"
 NO_ENDPOINT = "no deployment of the model group is an endpoint of the pool"
 UNDECIDED = Route(endpoint=None, source="none", why="headway failed before it asked")
 

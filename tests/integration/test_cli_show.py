@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from headway.cli import control
 from headway.cli.show import show_run, show_status
 
 
@@ -71,6 +72,16 @@ def test_a_run_call_by_call() -> None:
     assert "waiting" in text
 
 
+def test_in_a_pipe_no_line_is_wrapped(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    run = {**RUN, "run": "01a1f95c-f068-7322-91d2-ffa8669dcf20"}
+    control._print(run, as_json=False, show=show_run)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("3.0 s of waiting for a person apart")
+    assert "repair (visit 3)  call c1 attempt 2, asked for agent" in lines
+    assert max(map(len, lines)) < 200
+
+
 def test_endpoints_left_out_for_the_same_reason_share_a_line() -> None:
     loop = "inside a tool loop of small"
     excluded = {"large-2": loop, "tiny-1": "is down", "large-1": loop}
@@ -107,6 +118,8 @@ def test_status_shows_load_and_trouble() -> None:
     assert "2 facts made the scheduler fail" in text
     assert "calls: 3 running, waiting for a release: agent 4" in text
     assert "covered calls: none yet" in text
+    for way in ("headway_langgraph", "headway_litellm.install()", "headway_litellm.callback"):
+        assert way in text
     assert "set but idle: rpm" in text
 
 

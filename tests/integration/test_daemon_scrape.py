@@ -172,6 +172,36 @@ async def test_an_engine_that_keeps_its_metrics_to_itself_is_there(
     assert len(caplog.records) == 1
 
 
+async def test_metrics_without_an_api_at_the_url_are_told_until_it_is_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    served_at = {"/metrics"}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=PAGE, status=200 if request.path in served_at else 404)
+
+    with caplog.at_level(logging.WARNING, "headway.daemon.scrape"):
+        async with served(answer) as url, watching(spec(url.removesuffix("/v1"))) as seen:
+            await until(lambda: seen)
+            served_at.add("/models")
+            await until(lambda: len(seen) > 1)
+    assert seen[0].reachable and seen[0].running == 3
+    assert seen[0].error.startswith("answers, but not at this URL: http")
+    assert seen[0].error.endswith("/models is 404; is /v1 missing?")
+    assert seen[1].error == ""
+    assert len(caplog.records) == 2
+    assert "not used" not in caplog.records[0].message
+
+
+async def test_models_that_fail_are_no_trouble_of_their_own() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=PAGE, status=200 if request.path == "/metrics" else 500)
+
+    async with served(answer) as url, watching(spec(url)) as seen:
+        await until(lambda: seen)
+    assert seen[0].reachable and seen[0].error == ""
+
+
 async def test_a_gateway_without_metrics_whose_backend_fails_is_down() -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=404 if request.path == "/metrics" else 502)
@@ -213,7 +243,8 @@ async def test_only_the_endpoints_own_key_is_sent(monkeypatch: pytest.MonkeyPatc
     sent: dict[str, str | None] = {}
 
     async def answer(request: web.Request) -> web.Response:
-        sent[request.query_string or request.path] = request.headers.get("Authorization")
+        if request.path.endswith("/metrics"):
+            sent[request.path] = request.headers.get("Authorization")
         return web.Response(text=PAGE)
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-this")

@@ -146,6 +146,49 @@ async def test_tool_calls_whole_and_streamed(client):
     assert (name, "".join(pieces), reason) == ("search", call.function.arguments, "tool_calls")
 
 
+class Telling:
+    """Says which model it is asked as, and how skilled it is."""
+
+    def answer(self, request: ChatRequest) -> Answer:
+        return Answer(text=f"{request.model} {request.skill}", output_tokens=5)
+
+
+async def test_pool_names_are_further_names_of_the_model():
+    specs = (spec(skill=0.4, aliases=("agent",)), spec("large", aliases=("agent", "judge")))
+    async with (
+        EmulatedPool(config(*specs), answers=Telling()) as served,
+        openai.AsyncOpenAI(base_url=served.urls["small"], api_key="k", max_retries=0) as small,
+    ):
+        for name in ("agent", "model-small"):
+            reply = await small.chat.completions.create(model=name, messages=said("1"))
+            assert reply.choices[0].message.content == "model-small 0.4"
+            assert reply.model == "model-small"
+        stream = await small.chat.completions.create(model="agent", messages=said("1"), stream=True)
+        assert {chunk.model async for chunk in stream} == {"model-small"}
+        assert (await small.responses.create(model="agent", input="1")).model == "model-small"
+        assert (await small.completions.create(model="agent", prompt="1")).model == "model-small"
+        listed = [(model.id, model.root) async for model in small.models.list()]
+        assert listed == [("model-small", "model-small"), ("agent", "model-small")]
+        with pytest.raises(openai.NotFoundError, match="serves model-small, agent"):
+            await small.chat.completions.create(model="judge", messages=said("1"))
+        log = served.server("small").log.listing()
+        assert [entry["model"] for entry in log[:2]] == ["agent", "model-small"]
+
+
+async def test_of_two_models_on_one_server_a_name_means_itself_then_the_first_that_has_it():
+    specs = (
+        spec("a", model="a", server="box", aliases=("agent", "b")),
+        spec("b", model="b", server="box", aliases=("agent",)),
+    )
+    async with (
+        EmulatedPool(config(*specs), answers=Telling()) as served,
+        openai.AsyncOpenAI(base_url=served.urls["a"], api_key="k", max_retries=0) as client,
+    ):
+        for asked, model in (("a", "a"), ("b", "b"), ("agent", "a")):
+            reply = await client.chat.completions.create(model=asked, messages=said("1"))
+            assert reply.model == model
+
+
 async def test_plain_completions(client):
     whole = await client.completions.create(model="model-small", prompt="7")
     assert whole.choices[0].text == "word " * 7

@@ -234,21 +234,22 @@ async def test_headers_that_the_sdk_adds_by_itself_stay_at_home(
         headers = {"X-Api-Key": "sk-user-1"}
         monkeypatch.setattr(litellm, "aclient_session", httpx.AsyncClient(headers=headers))
         monkeypatch.setattr(litellm, "client_session", httpx.Client(headers=headers))
-    litellm.in_memory_llm_clients_cache.flush_cache()
+    clients: Any = litellm.in_memory_llm_clients_cache
+    clients.flush_cache()
     said: Any = {"model": "openai/agent", "api_base": a.url, "api_key": "k", "messages": HI}
     with using_litellm(client):
         if is_async:
             await arun(lambda: litellm.acompletion(**said))
         else:
             await asyncio.to_thread(run, lambda: litellm.completion(**said))
-    litellm.in_memory_llm_clients_cache.flush_cache()
+    clients.flush_cache()
     assert all("sk-user" not in str(request.headers) for request in b.requests)
     assert len(a.requests) + len(b.requests) == 1
 
 
 def test_a_stream_may_be_collected_while_its_thread_holds_the_books(client: FakeClient) -> None:
     """The garbage collector closes a dropped stream's call in the middle of anything."""
-    calls = Calls()
+    calls: Any = Calls()
     body = {"model": "agent", "messages": HI}
     scope = Scope(run=RunId("r"))
     call = calls.begin(client=client, scope=scope, body=body, way="w", timeout_s=None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headway.client.engines import KNOWN_ENGINES
 from headway.core.errors import ConfigError
 from headway.daemon.config import Config, load_config
 from headway.daemon.schema import EndpointSection
@@ -29,7 +30,7 @@ models:
 classes:
   interactive: {deadline_s: 20}
   batch: {weight: 0.5}
-policy: {name: chimera, seed: 7, tau: 0.4}
+policy: {name: headway, seed: 7, pressure: 0.4}
 emulate: {speedup: 20}
 """
 
@@ -64,7 +65,7 @@ def test_a_whole_file_becomes_a_pool_and_a_policy(tmp_path: Path) -> None:
     assert config.pool.capabilities == {"qwen-7b": ("tools",)}
     assert config.pool.quality == {"qwen-7b": 0.5, "qwen-72b": 0.9}
     assert config.pool.class_deadlines == {"interactive": 20.0}
-    assert (config.policy, config.seed, config.params) == ("chimera", 7, {"tau": 0.4})
+    assert (config.policy, config.seed, config.params) == ("headway", 7, {"pressure": 0.4})
     assert config.emulate == {"speedup": 20}
     assert config.pool.mode == "on"
     assert config.source == f"configuration {tmp_path / 'headway.yaml'}"
@@ -88,6 +89,21 @@ def test_keys_that_do_not_act_yet_are_said_and_only_those(tmp_path: Path) -> Non
     assert "classes.weight" in note
     assert "tpm" not in note
     assert "tenants" not in note
+
+
+def test_urls_without_a_path_are_noted_together(tmp_path: Path) -> None:
+    text = ONE + '  - {id: b, url: "http://h:2", model: m}\n  - {id: c, url: "http://h:3/", model: m}\n'
+    (note,) = load(tmp_path, text).notes
+    assert note.startswith("the URL of b, c has no path")
+    assert "http://HOST:PORT/v1" in note
+
+
+def test_an_engine_that_nobody_knows_is_noted_with_the_nearest(tmp_path: Path) -> None:
+    (note,) = load(tmp_path, ONE.replace("small}", "small, engine: vlm}")).notes
+    assert "no engine `vlm` is known: a will be" in note
+    assert note.endswith("did you mean `vllm`?")
+    for engine in ("openai", *KNOWN_ENGINES):
+        assert load(tmp_path, ONE.replace("small}", f"small, engine: {engine}}}")).notes == ()
 
 
 def test_the_shortest_file(tmp_path: Path) -> None:
@@ -138,6 +154,11 @@ PROFILED = 'endpoints:\n  - {id: a, url: "http://h:1/v1", model: small, profile:
         (ONE + "classes: {interactive: {deadline_s: -1}}\n", ["greater than 0"]),
         (ONE + "classes: {interactive: {deadline_s: .nan}}\n", ["classes.interactive.deadline_s"]),
         (ONE + "policy: {seed: one}\n", ["policy.seed", "valid integer"]),
+        (ONE + "policy: fancy\n", [":3: policy: no policy 'fancy'", "known: fcfs, headway"]),
+        (ONE + "policy: {name: headway, presure: 1}\n", [":3:", "did you mean `pressure`?"]),
+        (ONE + "models:\n  agent: small\n", [":4: models.agent", "write a list: [small]"]),
+        ("model_list: []\n", ["is a LiteLLM configuration: headway up --litellm "]),
+        (ONE.replace("h:1", "h:99999"), [":2:", "its port is wrong", "from 1 to 65535"]),
         (
             ONE + "gateways: {'http://p:4000': lite}\n",
             [

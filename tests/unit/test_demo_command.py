@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,33 @@ def test_an_invalid_demo_says_so_and_is_no_failure(tmp_path: Path) -> None:
     assert told["valid"] is False
     assert "host CPU at 99%" in told["setting"]["complaints"][0]
     assert "NOT VALID" in printed
+
+
+@pytest.mark.parametrize("option", ["--quick", "--proxy", "--arms=all"])
+def test_without_the_samples_extra_it_says_so_in_one_line(option: str) -> None:
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('langchain_openai', 'psutil'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import importlib.util as u\n"
+        "real = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: (\n"
+        "    None if name in ('langchain_openai', 'psutil') else real(name, *rest)\n"
+        ")\n"
+        "from headway.cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", option], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "headway: langchain_openai, psutil not installed: "
+        "headway demo needs pip install 'headway[samples]'\n",
+    )
 
 
 @pytest.mark.parametrize(("failed", "status"), [(False, 0), (True, 1)])

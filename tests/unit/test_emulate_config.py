@@ -67,6 +67,10 @@ def test_only_emulated_endpoints_are_served(tmp_path):
         (lambda d: d["emulate"]["endpoints"]["small"].update(seats="many"), "seats"),
         (lambda d: d["emulate"]["endpoints"]["small"].update(step_s=-1), "step_s"),
         (lambda d: d["emulate"].update(speedup=0), "above 0"),
+        (lambda d: d.update(modells={}), "did you mean `models`"),
+        (lambda d: d.update(models=["qwen-7b"]), "models must be a mapping"),
+        (lambda d: d["models"].update(agent="qwen-7b"), "models.agent must be a list of models"),
+        (lambda d: d["models"].update(agent={"fallback": "small"}), "or hold one as any_of"),
         (lambda d: d["endpoints"].clear(), "nothing to emulate"),
         (lambda d: d.update(endpoints={}), "nothing to emulate"),
         (lambda d: d.update(endpoints="x"), "must be a list"),
@@ -76,6 +80,18 @@ def test_mistakes_are_named(edit, message):
     with pytest.raises(ConfigError, match=r"headway\.yaml") as caught:
         parse_config(changed(edit))
     assert message in str(caught.value)
+
+
+def test_an_endpoint_has_the_pool_names_that_list_its_model():
+    def more(document):
+        document["models"] = {
+            "agent": ["qwen-7b", "qwen-72b"],
+            "judge": {"any_of": ["qwen-72b"], "fallback": "large"},
+        }
+
+    small, large = parse_config(changed(more)).endpoints
+    assert (small.aliases, large.aliases) == (("agent",), ("agent", "judge"))
+    assert parse_config(changed(lambda d: d.pop("models"))).endpoints[0].aliases == ()
 
 
 def test_unreadable_files_are_named(tmp_path):

@@ -42,8 +42,9 @@ router_settings:
   model_group_alias: {helper: agent, referee: {model: judge, hidden: true}}
 litellm_settings:
   fallbacks: [{judge: [agent]}]
+  callbacks: ["headway_litellm.callback"]
 headway:
-  policy: {name: chimera, seed: 7}
+  policy: {name: fcfs, seed: 7}
   models: {agent: {fallback: small-1, switch_in_loop: true}, helper: {fallback: "72"}}
   quality: {gpt-4o: 0.9}
   classes: {interactive: {deadline_s: 20}}
@@ -146,6 +147,27 @@ def test_what_it_notes(tmp_path: Path) -> None:
     assert "only LiteLLM can send to claude: provider anthropic" in notes[0]
     assert "models in LiteLLM's database are not read" in notes[1]
     assert "sk-a-literal-key-of-claude" not in " ".join(notes)
+    assert len(notes) == 2
+
+
+@pytest.mark.parametrize("said", ["callbacks: []", "callbacks: [otel]", "callbacks: otel", "x: 1"])
+def test_a_proxy_that_will_not_ask_is_noted(tmp_path: Path, said: str) -> None:
+    text = GOOD.replace('callbacks: ["headway_litellm.callback"]', said)
+    note = load(tmp_path, text).notes[-1]
+    assert "the proxy will not ask" in note
+    assert 'add callbacks: ["headway_litellm.callback"]' in note
+    decided_before = text.replace(": headway}", ": litellm}")
+    assert "will not ask" not in " ".join(load(tmp_path, decided_before).notes)
+
+
+def test_one_callback_needs_no_list(tmp_path: Path) -> None:
+    text = GOOD.replace('["headway_litellm.callback"]', "headway_litellm.callback")
+    assert "will not ask" not in " ".join(load(tmp_path, text).notes)
+
+
+def test_a_base_without_a_path_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMALL_URL", "http://10.0.0.1:8000")
+    assert "the URL of small-1 has no path" in " ".join(load(tmp_path, GOOD).notes)
 
 
 @pytest.mark.parametrize(

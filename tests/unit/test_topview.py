@@ -1,5 +1,6 @@
 """One frame of `headway top`: what it shows, and that it fits."""
 
+import copy
 import io
 from typing import Any
 
@@ -99,6 +100,20 @@ def test_it_fits_any_terminal(width: int, height: int) -> None:
     assert len(lines) <= height
     assert lines[0].startswith("headway shadow")
     assert any(line.startswith("small"[: width // 5]) for line in lines)
+
+
+def test_a_narrow_terminal_shortens_run_ids_and_cuts_nothing_else() -> None:
+    run = "01a1f95c-f068-7322-91d2-ffa8669dcf20"
+    body = copy.deepcopy(BODY)
+    for row in (body["queue"][0], body["runs"][0]):
+        row.update(run=run, graph="code_generation", deadline_left_s=-4.1)
+    body["runs"][0].update(nodes=["write"], nodes_total=1)
+    narrow, wide = (printed(body, width=width, height=40).splitlines() for width in (80, 120))
+    assert [line.split()[-1] for line in narrow if "code_generation" in line] == ["..669dcf20"] * 2
+    assert [line.split()[-1] for line in wide if "code_generation" in line] == [run] * 2
+    assert any("1, 2 waiting" in line for line in narrow)
+    assert any("pool name" in line for line in narrow)
+    assert not any("…" in line for line in narrow[1:])
 
 
 def test_more_room_shows_more() -> None:

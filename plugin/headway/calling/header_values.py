@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from headway.calling.guard import warn_once
+from headway.core.errors import nearest, nearest_name
 from headway.core.types import Seconds
 
 MAX_TEXT = 128
@@ -21,6 +22,8 @@ MAX_LIST = 2048
 MAX_SECONDS: Seconds = 1e9
 MAX_COUNT = 1_000_000
 _READABLE = 32
+_ON = ("1", "true", "yes", "on")
+_OFF = ("", "0", "false", "no", "off")
 
 
 def encode(text: str) -> str:
@@ -120,9 +123,34 @@ def number_in(value: str | None, name: str, most: float) -> float | None:
     return None
 
 
-def truth(value: str) -> bool:
-    """Whether a switch is on."""
-    return value.strip().lower() in ("1", "true", "yes", "on")
+def count_in(value: str | None, name: str, least: int) -> int:
+    """The whole number from `least` that the header `name` holds; `least` if it holds none."""
+    number = number_in(value, name, MAX_COUNT)
+    if number is None:
+        return least
+    if number.is_integer():
+        return max(least, int(number))
+    _ignored(name, f"it should be a whole number, not {(value or '')[:_READABLE]!r}")
+    return least
+
+
+def truth(value: str, name: str) -> bool:
+    """Whether the switch that the header `name` holds is on."""
+    word = value.strip().lower()
+    if word not in _ON + _OFF:
+        _ignored(name, f"it should be 1 or 0, not {value[:_READABLE]!r}")
+    return word in _ON
+
+
+def warn_of_unknown(name: str, known: Sequence[str]) -> None:
+    """Warn of the header `name`, which looks like one of `known` and is none.
+
+    Once for each of `known` that strangers' names may be like: they are without number.
+    """
+    short = clean(name)
+    _ignored(
+        short, f"it is not known{nearest(short, known)}", kind=nearest_name(short, known) + "?"
+    )
 
 
 def _ignored(name: str, why: str, *, kind: str = "") -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from headway.calling.header_values import (
-    MAX_COUNT,
     MAX_SECONDS,
+    count_in,
     decode,
     decode_list,
     digest,
@@ -27,6 +27,7 @@ from headway.calling.header_values import (
     named_headers,
     number_in,
     truth,
+    warn_of_unknown,
 )
 from headway.context import Scope
 from headway.core.types import NodeId, RunId, Seconds
@@ -142,6 +143,9 @@ def read_identity(headers: Mapping[str, Any], body: Mapping[str, Any] | None) ->
     any schema, and then only there. With such wishes and no run, `run` is empty.
     """
     named = named_headers(headers)
+    for name in named:
+        if name.startswith(PREFIX) and name not in _KNOWN:
+            warn_of_unknown(name, _KNOWN)
     content: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     ours = _ours(named)
     if ours is not None and ours.run:
@@ -157,6 +161,11 @@ def read_identity(headers: Mapping[str, Any], body: Mapping[str, Any] | None) ->
 
 _WISHES = ("deadline_s", "service_class", "tenant", "models", "off", "timeout_s")
 _OURS = ("run", "deadline-s", "class", "tenant", "models", "off", "timeout-s")
+_BESIDE = (
+    *("graph", "node", "node-name", "parents", "visit", "step", "attempt", "age-s", "thread"),
+    *("parent-run", "final", "decision", "model", "endpoint"),
+)
+_KNOWN = tuple(PREFIX + name for name in (*_OURS, *_BESIDE))
 
 
 def _ours(headers: Named) -> Identity | None:
@@ -166,12 +175,14 @@ def _ours(headers: Named) -> Identity | None:
     def text(name: str) -> str:
         return decode(headers.get(PREFIX + name, ""))
 
-    def number(name: str, most: float = MAX_SECONDS) -> float | None:
-        return number_in(headers.get(PREFIX + name), PREFIX + name, most)
+    def number(name: str) -> float | None:
+        return number_in(headers.get(PREFIX + name), PREFIX + name, MAX_SECONDS)
 
     def count(name: str, least: int) -> int:
-        found = number(name, MAX_COUNT)
-        return least if found is None else max(least, int(found))
+        return count_in(headers.get(PREFIX + name), PREFIX + name, least)
+
+    def switch(name: str) -> bool:
+        return truth(headers.get(PREFIX + name, ""), PREFIX + name)
 
     return Identity(
         source="headway",
@@ -190,11 +201,11 @@ def _ours(headers: Named) -> Identity | None:
         service_class=text("class"),
         tenant=text("tenant"),
         models=decode_list(headers.get(PREFIX + "models", "")),
-        off=truth(headers.get(PREFIX + "off", "")),
+        off=switch("off"),
         timeout_s=number("timeout-s"),
         thread=text("thread"),
         parent_run=_run(text("parent-run")),
-        final=truth(headers.get(PREFIX + "final", "")),
+        final=switch("final"),
     )
 
 
@@ -221,11 +232,12 @@ def _agent_hint(_headers: Named, body: Mapping[str, Any]) -> Identity | None:
 
 
 def _dynamo(headers: Named, _body: Mapping[str, Any]) -> Identity | None:
+    final = "x-dynamo-session-final"
     return _session(
         "dynamo",
         first_text(headers, "x-dynamo-session-id"),
         parent_run=_run(first_text(headers, "x-dynamo-parent-session-id")),
-        final=truth(headers.get("x-dynamo-session-final", "")),
+        final=truth(headers.get(final, ""), final),
     )
 
 

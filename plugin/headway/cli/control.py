@@ -13,6 +13,9 @@ from headway.cli.show import show_run, show_status
 from headway.core.commands import AnyCommand, Grant, Notice
 from headway.daemon.replay import Compared, Difference, compare, replay
 
+UNWRAPPED = 10_000
+"""Width where there is no terminal: what reads a pipe wants whole lines."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")]
 
 
@@ -82,7 +85,8 @@ def _print(body: dict[str, Any], as_json: bool, show: Any) -> None:
     if as_json:
         print(json.dumps(body, indent=2, default=str))
     else:
-        show(body, Console())
+        console = Console()
+        show(body, console if console.is_terminal else Console(width=UNWRAPPED))
 
 
 def _print_cut(cut_at: int | None, why: str) -> None:

@@ -90,13 +90,19 @@ def _show_endpoints(body: Body, console: Console) -> None:
             console.print(f"{escape(place)}: {escape(str(row['trouble']))}", soft_wrap=True)
 
 
+UNCOVERED = (
+    "is a graph decorated with headway_langgraph, is headway_litellm.install() called, or does the "
+    "LiteLLM proxy have the callback headway_litellm.callback?"
+)
+
+
 def _show_coverage(body: Body, console: Console) -> None:
     covered = _dict(body, "covered")
     if covered:
         ways = ", ".join(f"{way} {count}" for way, count in sorted(covered.items()))
         console.print(f"covered calls: {escape(ways)}")
     else:
-        console.print("covered calls: none yet (is a graph decorated with headway_langgraph?)")
+        console.print(f"covered calls: none yet ({UNCOVERED})", soft_wrap=True)
     passed = [entry for entry in body.get("passed") or [] if isinstance(entry, dict)]
     for entry in passed:
         target = f" to {entry['target']}" if entry.get("target") else ""

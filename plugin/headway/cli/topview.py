@@ -18,6 +18,11 @@ BAR_CELLS = 10
 TITLE_LINES = 2
 UNCUT_ROWS = 20
 """Rows of each table where there is no screen to fit into."""
+WIDE = 120
+"""From so many cells on a run's whole id fits beside the rest."""
+RUN_TAIL = 8
+"""How many characters of its end tell a run in less. Ids that begin with the time, as LangGraph's
+do, all begin alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ def frame(body: Body, console: Console, *, note: str = "") -> Group:
     width, height = console.size if console.is_terminal else (console.width, 0)
     head = _header(body, note)
     parts: list[RenderableType] = list(head)
-    sections = _sections(body, _bar_of(console))
+    sections = _sections(body, _bar_of(console), width)
     lines = [one.lines for one in sections]
     if height:
         lines = _lines_that_fit(lines, height - len(head))
@@ -110,9 +115,12 @@ def _header(body: Body, note: str) -> list[RenderableType]:
     return lines
 
 
-def _sections(body: Body, bar: Callable[[Body], Text]) -> list[Section]:
+def _sections(body: Body, bar: Callable[[Body], Text], width: int) -> list[Section]:
     endpoints, queue = _rows(body, "endpoints"), _rows(body, "queue")
     runs, predictions = _rows(body, "runs"), _rows(body, "predictions")
+    if width < WIDE:
+        for one in (*queue, *runs):
+            one["run"] = _short(_name(one, "run"))
     waiting = body.get("waiting_for") or {}
     for one in endpoints:
         one["waiting"] = waiting.get(one.get("id"), 0)
@@ -239,7 +247,7 @@ RUNS = [
     Column(
         title="predicted rest",
         cell=lambda row: seconds_told(row["rest_s"]) if row.get("rest_s") is not None else "-",
-        wide=60,
+        wide=90,
         right=True,
     ),
     Column(title="run", cell=lambda row: _name(row, "run"), wide=80),
@@ -282,6 +290,10 @@ def _text(cell: str | Text) -> Text:
 
 def _name(row: Body, key: str) -> str:
     return one_line(row.get(key) or "")
+
+
+def _short(run: str) -> str:
+    return run if len(run) <= RUN_TAIL + 2 else f"..{run[-RUN_TAIL:]}"
 
 
 def _up(row: Body) -> str:

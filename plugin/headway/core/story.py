@@ -22,7 +22,10 @@ def _latest_run(books: Books) -> Run:
     for run in reversed(books.runs.values()):
         if run.parent is None:
             return run
-    raise HeadwayError("no run has been seen yet: run a scheduled graph first")
+    raise HeadwayError(
+        "no run has been seen yet: run a scheduled graph first, or make a call with "
+        "headway_litellm.install() or through a LiteLLM proxy with headway_litellm.callback"
+    )
 
 
 def _find_run(books: Books, name: str) -> Run:

@@ -4,6 +4,7 @@ Whoever reached this is of the daemon's own user, or had the token.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ import msgspec
 from headway import __version__
 from headway.core.errors import HeadwayError, nearest
 from headway.core.facts import ModeSet, PoolSet
+from headway.core.pool import Pool
 from headway.daemon.shell import Recipe
 
 if TYPE_CHECKING:
     from headway.daemon.server import Daemon
+
+log = logging.getLogger("headway.daemon")
 
 Body = dict[str, Any]
 
@@ -137,8 +141,14 @@ def _moved(before: Pool, after: Pool) -> list[str]:
         "changed": [name for name in new if name in old and new[name] != old[name]],
     }
     told = [f"{word} {name}" for word, names in ids.items() for name in names]
-    told += [f"`{key}`" for key in ("names", *_SECTIONS) if getattr(before, key) != getattr(after, key)]
-    return told
+    pairs = {
+        "models": (before.names, after.names),
+        "capabilities": (before.capabilities, after.capabilities),
+        "quality": (before.quality, after.quality),
+        "gateways": (before.gateways, after.gateways),
+        "classes": (before.class_deadlines, after.class_deadlines),
+    }
+    return told + [key for key, (was, now) in pairs.items() if was != now]
 
 
 async def _journal(daemon: "Daemon", args: Body) -> Body:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 
 import aiohttp
+import msgspec
 
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec, Pool
@@ -54,6 +55,7 @@ class Scraper:
         self._tasks: list[asyncio.Task[None]] = []
         self._specs: tuple[EndpointSpec, ...] = ()
         self._complaints: dict[EndpointId, str] = {}
+        self._misplaced: dict[EndpointId, str] = {}
 
     async def watch(self, pool: Pool) -> None:
         """Watch the endpoints of `pool`, and no others."""
@@ -61,6 +63,7 @@ class Scraper:
             return
         await self._cancel()
         self._specs = pool.endpoints
+        self._misplaced.clear()
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=False)
         looked_at = [spec for spec in self._specs if spec.url]  # others only LiteLLM reaches
@@ -93,6 +96,8 @@ class Scraper:
         while True:
             began = loop.time()
             seen = await self._look(spec, with_metrics)
+            if with_metrics and seen.reachable:
+                seen = await self._at_its_url(spec, seen)
             self._log_change(spec, seen)
             if seen != last or loop.time() - told_at >= REPEAT_S:
                 last, told_at = seen, loop.time()
@@ -127,6 +132,26 @@ class Scraper:
             error=gauges.complaint,
         )
 
+    async def _at_its_url(self, spec: EndpointSpec, seen: EndpointSeen) -> EndpointSeen:
+        """`seen`, with the trouble if calls would find nothing at the URL (often /v1 is missing).
+
+        An engine's metrics lie beside its API and cannot tell. It is asked until it was right
+        once, and stays up: calls may work where no list of models is served.
+        """
+        if self._misplaced.get(spec.id) != "":
+            self._misplaced[spec.id] = await self._misplaced_because(spec)
+        trouble = self._misplaced[spec.id]
+        return msgspec.structs.replace(seen, error=trouble) if trouble else seen
+
+    async def _misplaced_because(self, spec: EndpointSpec) -> str:
+        try:
+            status, _ = await self._page(f"{spec.url}/models", spec)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return ""
+        if status != 404:
+            return ""
+        return f"answers, but not at this URL: {spec.url}/models is 404; is /v1 missing?"
+
     async def _there(self, address: str, spec: EndpointSpec) -> tuple[int, str]:
         """Status and text of a page. Raises `_ServerError` for 500 and above."""
         status, text = await self._page(address, spec)
@@ -155,7 +180,9 @@ class Scraper:
         if kind == before:
             return
         self._complaints[spec.id] = kind
-        if kind:
+        if kind and seen.error == self._misplaced.get(spec.id):
+            log.warning("endpoint %s %s", spec.id, seen.error)
+        elif kind:
             log.warning("endpoint %s: %s; they are not used", spec.id, seen.error)
         else:
             log.warning("endpoint %s: its metrics can be used again", spec.id)

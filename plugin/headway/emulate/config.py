@@ -1,6 +1,7 @@
 """Reads what `headway emulate` needs from the ``headway.yaml`` that the daemon reads too.
 
-Only ``endpoints`` and ``emulate`` are looked at; the rest is the daemon's.
+Only ``endpoints``, ``emulate`` and the pool names of ``models`` are looked at; the rest is
+the daemon's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ DEFAULT_SKILL = 0.5
 
 _PROFILE_KEYS = frozenset(EngineProfile.__dataclass_fields__)
 _ENDPOINT_KEYS = _PROFILE_KEYS | {"preset", "skill"}
-_OURS = ("emulate", "endpoints")
+_OURS = ("emulate", "endpoints", "models")
 _EMULATE_KEYS = frozenset({"speedup", "answers", "endpoints"})
 _SPEC_KEYS = frozenset(
     {
@@ -33,7 +34,8 @@ class EmulatedSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One emulated endpoint: where it listens, what it serves, how fast and how skilled it is.
 
     Port 0 asks for any free port. Endpoints with the same `server` share one
-    engine and one address.
+    engine and one address. `aliases` are further names that it answers to: the
+    pool names that list its model.
     """
 
     id: str
@@ -45,6 +47,7 @@ class EmulatedSpec(msgspec.Struct, frozen=True, kw_only=True):
     profile: EngineProfile
     skill: float = DEFAULT_SKILL
     context_tokens: int | None = None
+    aliases: tuple[str, ...] = ()
 
 
 class EmulateConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,7 @@ def parse_config(document: Any, *, where: str = "headway.yaml") -> EmulateConfig
     section = _mapping(top.get("emulate") or {}, f"{where}: emulate")
     check_keys(f"{where}: emulate", section, _EMULATE_KEYS)
     truths = _mapping(section.get("endpoints") or {}, f"{where}: emulate.endpoints")
+    names = _pool_names(_mapping(top.get("models") or {}, f"{where}: models"), where)
     listed = top.get("endpoints") or []
     if not isinstance(listed, list):
         raise ConfigError(f"{where}: endpoints must be a list")
@@ -101,7 +105,9 @@ def parse_config(document: Any, *, where: str = "headway.yaml") -> EmulateConfig
         if raw.get("engine") == "emulated":
             check_keys(at, raw, _SPEC_KEYS)
             truth = truths.get(str(raw.get("id", "")))
-            specs.append(_endpoint(raw, _mapping(truth or {}, f"{at}: emulate"), where, at))
+            spec = _endpoint(raw, _mapping(truth or {}, f"{at}: emulate"), where, at)
+            aliases = tuple(name for name, models in names.items() if spec.model in models)
+            specs.append(msgspec.structs.replace(spec, aliases=aliases))
     if not specs:
         raise ConfigError(f"{where}: no endpoint has 'engine: emulated'; nothing to emulate")
     _check_addresses(specs, where)
@@ -111,6 +117,20 @@ def parse_config(document: Any, *, where: str = "headway.yaml") -> EmulateConfig
     )
     speedup = _typed(section, "speedup", float, DEFAULT_SPEEDUP, f"{where}: emulate")
     return _with_speedup(config, speedup, f"{where}: emulate.speedup")
+
+
+def _pool_names(section: Mapping[str, Any], where: str) -> dict[str, list[str]]:
+    """The models of each pool name, in the file's order."""
+    names = {}
+    for name, entry in section.items():
+        models = entry.get("any_of") if isinstance(entry, dict) else entry
+        try:
+            names[str(name)] = msgspec.convert(models, list[str])
+        except msgspec.ValidationError as error:
+            raise ConfigError(
+                f"{where}: models.{name} must be a list of models, or hold one as any_of: {error}"
+            ) from error
+    return names
 
 
 def _endpoint(

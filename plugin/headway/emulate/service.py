@@ -53,6 +53,10 @@ class EmulatedServer:
 
     def __init__(self, *, specs: Sequence[EmulatedSpec], speedup: float, answers: Answers) -> None:
         self.specs = {spec.model: spec for spec in specs}
+        self._by_name = dict(self.specs)
+        for spec in specs:
+            for alias in spec.aliases:
+                self._by_name.setdefault(alias, spec)
         self.name = specs[0].server
         self.path = specs[0].path
         self.engine = WallClockEngine(profile=specs[0].profile, speedup=speedup)
@@ -88,13 +92,14 @@ class EmulatedServer:
     async def _models(self, request: web.Request) -> web.Response:
         data = [
             {
-                "id": spec.model,
+                "id": name,
                 "object": "model",
+                "root": spec.model,
                 "created": 0,
                 "owned_by": "headway-emulate",
                 "max_model_len": spec.context_tokens or spec.profile.kv_tokens,
             }
-            for spec in self.specs.values()
+            for name, spec in self._by_name.items()
         ]
         return web.json_response({"object": "list", "data": data})
 
@@ -163,13 +168,14 @@ class EmulatedServer:
     def _reply(self, wanted: Wanted, request_id: str | None) -> tuple[str, Reply]:
         """The prompt as text, and what the model will say to it. Raises `BadRequest`.
 
-        The answer's id holds the client's ``X-Request-Id``, as vLLM's does.
+        As with vLLM, the answer's id holds the client's ``X-Request-Id``, and its model is
+        the served one's first name, whichever name was asked for.
         """
-        spec = self.specs.get(wanted.model)
+        spec = self._by_name.get(wanted.model)
         if spec is None:
             raise BadRequest(
                 f"The model `{wanted.model}` does not exist; this endpoint serves "
-                f"{', '.join(self.specs)}.",
+                f"{', '.join(self._by_name)}.",
                 status=404,
                 param="model",
             )
@@ -185,7 +191,7 @@ class EmulatedServer:
         body = wanted.body
         answer = self._answer(
             ChatRequest(
-                model=wanted.model,
+                model=spec.model,
                 skill=spec.skill,
                 messages=wanted.messages,
                 tools=wanted.tools,
@@ -201,7 +207,7 @@ class EmulatedServer:
         return prompt, Reply(
             id=f"{_ID_BEGINS[wanted.kind]}{request_id or next(self._ids)}",
             kind=wanted.kind,
-            model=wanted.model,
+            model=spec.model,
             created=int(datetime.now(UTC).timestamp()),
             answer=answer,
             output_tokens=max(1, answer.output_tokens),

@@ -1,6 +1,7 @@
 """``headway demo``: the command line of the demo."""
 
 import contextlib
+import importlib.util
 import json
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PLOT = Path("demo.png")
 SHOWN_ERRORS = 5
+NEEDED = ("langchain_openai", "langgraph", "matplotlib", "psutil")
+"""Of the extra ``samples``; looked for before anything that imports them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,13 +46,19 @@ def demo(
     proxy: Annotated[
         bool, typer.Option("--proxy", help="Through a LiteLLM proxy, with and without Headway.")
     ] = False,
-    quick: Annotated[bool, typer.Option(help="Two short arms, under a minute: for CI.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="One baseline and Headway, shortened to a minute: for CI.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of arrivals and tasks.")] = 1,
     keep: Annotated[
         Path | None, typer.Option(help="Keep the pool file and logs here.", metavar="DIR")
     ] = None,
 ) -> None:
-    """Compare Headway with three baselines on an emulated pool; under five minutes."""
+    """Compare Headway with other ways of balancing, on an emulated pool.
+
+    Three baselines in under five minutes; --quick and --proxy have one, --arms chooses.
+    """
+    check_installed()
     # The samples import LangGraph, which other commands should not wait for.
     from rich.console import Console
 
@@ -71,6 +80,15 @@ def demo(
             console.print(f"{stopped}: emulator and daemon are ended, nothing was written")
             raise typer.Exit(stopped.status) from None
     raise typer.Exit(finish(console, played, json_file=json_file, plot_file=plot_file))
+
+
+def check_installed() -> None:
+    """Raise `ConfigError` if what the samples import is not there."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)} not installed: headway demo needs pip install 'headway[samples]'"
+        )
 
 
 def plan_of(arms: str | None, *, proxy: bool, quick: bool, seed: int) -> "Plan":
