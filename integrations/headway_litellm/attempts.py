@@ -18,6 +18,7 @@ from headway.core.facts import CallReady
 from headway.core.pool import EndpointSpec
 from headway_litellm.deployments import endpoint_of, offered
 from headway_litellm.flights import Flight, flying, timed
+from headway_litellm.proxy import went_as_decided
 from headway_litellm.request import (
     OURS,
     SDK_PROVIDERS,
@@ -295,10 +296,12 @@ class Attempts:
         if spec is None or not call.is_open:
             call.close("cancelled")
             return kwargs
+        went_as_decided(None)
         if route.source in ("shadow", "off"):
             call.sent(route, unchanged=spec)
             return kwargs
         if route.endpoint is not None and route.endpoint.id == spec.id:
+            went_as_decided(spec.id)
             call.sent(route)
         else:
             call.sent_by_host(spec)

@@ -44,12 +44,16 @@ _TIMEOUT_HEADER = "x-stainless-read-timeout"
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request of the proxy while it lasts. Used by its own task and those it starts."""
+    """One request of the proxy while it lasts. Used by its own task and those it starts.
+
+    `decided` is the endpoint that the daemon's latest decision sent it to.
+    """
 
     identity: Identity
     client: Scheduling
     scope: Scope = field(init=False)
     open: bool = True
+    decided: EndpointId | None = None
 
 
 _request: ContextVar[Request | None] = ContextVar("headway_proxy_request", default=None)
@@ -96,17 +100,25 @@ def tenant_of(user_api_key_dict: Any) -> str:
     return ""
 
 
+def went_as_decided(endpoint: EndpointId | None) -> None:
+    """An attempt goes where the daemon decided, or (None) where LiteLLM chose by itself."""
+    request = _request.get()
+    if request is not None:
+        request.decided = endpoint
+
+
 def answer_headers(
     data: Mapping[str, Any], response: Any, *, litellm_call_info: Any = None, **_: Any
 ) -> dict[str, str] | None:
-    """What the answer to a request of ours says of where it came from."""
+    """What the answer to a request that was decided says of where it came from."""
     request = _request.get()
     pool = request.client.pool if request is not None else None
-    model_id = _mapping(litellm_call_info).get("model_id")
-    if pool is None or not isinstance(model_id, str):
+    if request is None or pool is None or request.decided is None:
+        return None
+    if _mapping(litellm_call_info).get("model_id") != request.decided:
         return None
     try:
-        spec = pool.endpoint(EndpointId(model_id))
+        spec = pool.endpoint(request.decided)
     except UnknownEndpoint:
         return None
     return {MODEL_HEADER: spec.model, ENDPOINT_HEADER: spec.id}

@@ -87,7 +87,8 @@ class Books:
 
     def forked(self) -> None:
         """In a forked child: nothing is open, and the lock is free."""
-        self._lock = threading.Lock()
+        # The garbage collector may end a dropped stream's call in the midst of this thread's work.
+        self._lock = threading.RLock()
         self.runs: OrderedDict[RunId, OpenRun] = OrderedDict()
         self.nodes: OrderedDict[NodeId, OpenNode] = OrderedDict()
         self.calls: OrderedDict[CallKey, OpenCall] = OrderedDict()

@@ -114,6 +114,13 @@ def test_shadow_mode_is_told_apart(tmp_path: Path) -> None:
     assert ["(not", "told)", "1", "1"] in [row[:4] for row in rows(shown.stdout)]
 
 
+def test_modes_are_told_in_their_order(tmp_path: Path) -> None:
+    told = Recording(tmp_path, pool(endpoint("a")))
+    for mode in ("shadow", "on", "off"):
+        told.tell(ModeSet(mode=mode))
+    assert "mode on, shadow, off\n" in headway("report", tmp_path).stdout
+
+
 def test_an_empty_journal_is_no_error(tmp_path: Path) -> None:
     Recording(tmp_path, pool(endpoint("a")))
     shown = headway("report", tmp_path)

@@ -88,7 +88,7 @@ async def test_another_policy_is_compared_by_its_choices(tmp_path: Path) -> None
     path = await recorded(tmp_path)
     same = compare(path, "least-busy", make=FakeScheduler)
     assert (same.decisions, same.other_endpoint, same.never, same.only_there) == (12, 0, 0, 0)
-    other = compare(path, "last", make=FakeScheduler)
+    other = compare(path, "fcfs", make=FakeScheduler)
     assert (other.decisions, other.other_endpoint, other.never) == (12, 12, 0)
     assert other.first is not None
     _, was, would = other.first

@@ -1,12 +1,15 @@
 """`headway reload` while calls run: endpoints added, drained and removed; and LiteLLM's file."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from headway.core.facts import CallEnded, EndpointSeen
 from headway.core.pool import EndpointSpec, Pool
@@ -184,6 +187,37 @@ async def test_a_new_policy_and_a_removed_endpoint_at_once(tmp_path: Path) -> No
         here.end(1)
         here.ask(run=RunId("r1"), node=NodeId("after"))
         assert await here.granted() == ("c3", "b")
+
+
+async def test_the_log_says_what_a_reload_and_an_operator_changed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "headway.daemon")
+    async with world(tmp_path, "endpoints:\n" + A + ONLY_A) as here:
+        await here.reload("endpoints:\n" + DRAINED_A + B + PLAIN)
+        await here.reload("endpoints:\n" + DRAINED_A + B + PLAIN)
+        await here.reload("endpoints:\n" + B + ONLY_B + FCFS)
+        operator = await Peer.hello(here.daemon.options.socket, "operator")
+        await operator.query("mode", mode="shadow")
+        await operator.close()
+    path = f"configuration {tmp_path / 'config.yaml'}"
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.INFO] == [
+        f"{path} was read again: pool changed: new b, changed a, models",
+        f"{path} was read again: nothing changed",
+        f"{path} was read again: pool and policy changed: gone a, models",
+        "the mode was on and is shadow now",
+    ]
+
+
+async def test_a_new_note_is_logged_when_it_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world(tmp_path, "endpoints:\n" + A + ONLY_A) as here:
+        await here.reload("endpoints:\n" + A.replace("/a/v1", "") + ONLY_A)
+        await here.reload("endpoints:\n" + A.replace("/a/v1", "") + ONLY_A)
+    assert [record.getMessage() for record in caplog.records].count(
+        "the URL of a has no path: OpenAI-compatible servers usually serve http://HOST:PORT/v1"
+    ) == 1
 
 
 async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:

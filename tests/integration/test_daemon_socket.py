@@ -18,7 +18,7 @@ from headway.core.types import ClientId, EndpointId, RunId
 from headway.daemon import connection as connection_module
 from headway.daemon.config import load_config
 from headway.daemon.server import Daemon, Options
-from headway.daemon.sockets import SocketTaken, listen, may_connect, peer_uid
+from headway.daemon.sockets import SocketTaken, listen, may_connect, peer_uid, split_address
 from headway.wire.messages import (
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
@@ -215,6 +215,22 @@ async def test_folder_socket_and_files_are_private(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 
 
+def test_a_folder_where_nothing_can_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    """A folder in the lock's place fails for root too, whom read-only modes do not stop."""
+    path = tmp_path / "run" / "headway.sock"
+    path.with_name("headway.sock.lock").mkdir(parents=True)
+    path.parent.chmod(0o700)
+    with pytest.raises(ConfigError, match=r"cannot write .*headway\.sock\.lock: .* --socket"):
+        listen(path)
+
+
+def test_ports_that_do_not_exist_are_told_as_such() -> None:
+    with pytest.raises(ConfigError, match="the port of 'localhost:99999' is wrong"):
+        split_address("localhost:99999")
+    with pytest.raises(ConfigError, match="is not HOST:PORT"):
+        split_address("localhost")
+
+
 def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
@@ -341,11 +357,11 @@ async def test_reload_changes_the_pool_or_keeps_everything(tmp_path: Path) -> No
         config.write_text(good.replace("id: b", "id: c"))
         assert (await peer.query("reload")).body["changed"] == "pool"
         assert [spec.id for spec in daemon.shell.pool.endpoints] == ["a", "c"]
-        config.write_text(good.replace("least-busy", "last"))
+        config.write_text(good.replace("least-busy", "fcfs"))
         peer.send(call(1, graph="hold"))
         await peer.of(Ack)
         assert (await peer.query("reload")).body["changed"] == "pool and policy"
-        assert daemon.shell.recipe.policy == "last"
+        assert daemon.shell.recipe.policy == "fcfs"
         assert (await peer.of(Granted)).endpoint == "b"
 
 

@@ -163,6 +163,10 @@ async def test_pool_names_are_further_names_of_the_model():
             reply = await small.chat.completions.create(model=name, messages=said("1"))
             assert reply.choices[0].message.content == "model-small 0.4"
             assert reply.model == "model-small"
+        long = said("much to read " * 100)
+        await small.chat.completions.create(model="agent", messages=long)
+        again = await small.chat.completions.create(model="model-small", messages=long)
+        assert again.usage.prompt_tokens_details.cached_tokens > 300
         stream = await small.chat.completions.create(model="agent", messages=said("1"), stream=True)
         assert {chunk.model async for chunk in stream} == {"model-small"}
         assert (await small.responses.create(model="agent", input="1")).model == "model-small"

@@ -81,7 +81,6 @@ def test_headers_say_whose_call_it_is(proxy: LiteLLMProxy, run: str, model: str)
         "x-headway-age-s": "5",
         "x-headway-deadline-s": "90",
         "x-headway-class": "interactive",
-        "x-headway-tenant": "ann",
         "x-headway-models": model,
     }
     answer = proxy.ask(headers=headers)
@@ -89,7 +88,7 @@ def test_headers_say_whose_call_it_is(proxy: LiteLLMProxy, run: str, model: str)
     endpoint, _, body = one_sent(proxy)
     assert (endpoint, body["model"]) == ("dep-a" if model == "small" else "dep-b", model)
     story = proxy.story(run)
-    assert (story["graph"], story["tenant"], story["state"]) == ("writing desk", "ann", "open")
+    assert (story["graph"], story["tenant"], story["state"]) == ("writing desk", "research", "open")
     assert (story["deadline_s"], story["service_class"]) == (90.0, "interactive")
     (node,) = story["nodes"]
     assert (node["node"], node["visit"]) == ("draft", 2)
@@ -207,7 +206,7 @@ def test_models_that_are_not_of_the_pool_pass_untouched(proxy: LiteLLMProxy) -> 
 
 def test_off_for_one_request(proxy: LiteLLMProxy, run: str) -> None:
     answer = proxy.ask(headers={"x-headway-run": run, "x-headway-off": "1"})
-    assert answer.status_code == 200
+    assert answer.status_code == 200 and "x-headway-endpoint" not in answer.headers
     assert "priority" not in one_sent(proxy)[2]
 
 
@@ -227,8 +226,11 @@ def test_other_modes_leave_requests_as_they_are(
     def untouched() -> bool:
         proxy.a.clear()
         proxy.b.clear()
-        assert proxy.ask().status_code == 200
-        return "priority" not in one_sent(proxy)[2]
+        answer = proxy.ask()
+        assert answer.status_code == 200
+        is_decided = "priority" in one_sent(proxy)[2]
+        assert ("x-headway-endpoint" in answer.headers) == is_decided
+        return not is_decided
 
     # Both workers have heard of it when some answers in a row are untouched.
     until(lambda: all(untouched() for _ in range(6)))

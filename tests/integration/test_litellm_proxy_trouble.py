@@ -106,10 +106,10 @@ def test_a_plain_call_that_fails_for_good_ends_its_run_as_failed(
     proxy: LiteLLMProxy, run: str
 ) -> None:
     proxy.a.fail(3, 400)
-    answer = proxy.ask(headers={"x-headway-models": "small", "x-headway-tenant": run})
+    answer = proxy.ask(key=f"{TEAM_KEY}-{run}", headers={"x-headway-models": "small"})
     proxy.a.drop_failures()
     assert answer.status_code == 400
-    story = proxy.story(tenant=run, calls=len(proxy.sent()))
+    story = proxy.story(tenant=f"research-{run}", calls=len(proxy.sent()))
     assert (story["outcome"], story["calls"][-1]["outcome"]) == ("error", "error")
 
 

@@ -70,7 +70,7 @@ class FakeScheduler:
     def _grant(self, ask: CallReady, client: Any) -> Grant:
         declared = self.pool.name(ask.pool_name)
         serving = [spec for model in declared.models for spec in self.pool.serving(model)]
-        if self.recipe.policy == "last":
+        if self.recipe.policy == "fcfs":  # stands for any other policy
             serving.reverse()
         chosen = serving[0] if serving else None
         return Grant(

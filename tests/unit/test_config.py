@@ -92,7 +92,10 @@ def test_keys_that_do_not_act_yet_are_said_and_only_those(tmp_path: Path) -> Non
 
 
 def test_urls_without_a_path_are_noted_together(tmp_path: Path) -> None:
-    text = ONE + '  - {id: b, url: "http://h:2", model: m}\n  - {id: c, url: "http://h:3/", model: m}\n'
+    text = (
+        ONE
+        + '  - {id: b, url: "http://h:2", model: m}\n  - {id: c, url: "http://h:3/", model: m}\n'
+    )
     (note,) = load(tmp_path, text).notes
     assert note.startswith("the URL of b, c has no path")
     assert "http://HOST:PORT/v1" in note

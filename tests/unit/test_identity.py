@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from headway.calling.guard import complaints
 from headway.calling.header_values import MAX_LIST, MAX_TEXT
-from headway.calling.identity import Identity, identity_headers, read_identity
+from headway.calling.identity import (
+    DECISION_HEADER,
+    ENDPOINT_HEADER,
+    MODEL_HEADER,
+    Identity,
+    identity_headers,
+    read_identity,
+)
 from headway.context import Scope
 from headway.core.types import NodeId, RunId
 
@@ -229,6 +236,54 @@ def test_a_number_that_is_none_is_ignored_with_a_warning_that_names_it(
     assert len(said) == 2
     assert "x-headway-deadline-s" in said[0] and "x-headway-visit" in said[1]
     assert all(len(line) < 200 for line in said)
+
+
+def test_words_that_are_no_count_or_switch_are_ignored_with_one_warning_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    headers = {"x-headway-run": "r", "x-headway-visit": "1.5", "x-headway-off": "maybe"}
+    with caplog.at_level(logging.WARNING):
+        found = read(headers)
+        read(headers)
+    assert found.visit == 1 and not found.off
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert len(said) == 2
+    assert "x-headway-off" in said[0] and "it should be 1 or 0, not 'maybe'" in said[0]
+    assert "x-headway-visit" in said[1] and "whole number, not '1.5'" in said[1]
+
+
+def test_a_header_that_looks_like_ours_and_is_none_is_told_once_with_the_nearest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            read({"x-headway-run": "r", "X-Headway-Dedline-S": str(number)})
+        assert read_identity({"x-headway-dedline-s": "30", "x-headwind": "n"}, {}) is None
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "'x-headway-dedline-s' is ignored" in said
+    assert "did you mean `x-headway-deadline-s`?" in said
+
+
+def test_strangers_cannot_fill_the_log_with_names(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for number in range(200):
+            read_identity({f"x-headway-{number * 7919:x}": "1"}, {})
+    assert len(caplog.records) < 30
+
+
+def test_all_that_is_written_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    scope = Scope(
+        run=RunId("r"),
+        **dict.fromkeys(("graph", "node", "node_name", "service_class", "tenant", "thread"), "x"),
+        parents=(NodeId("p"),),
+        models=("m",),
+        deadline_s=1.0,
+        off=True,
+    )
+    with caplog.at_level(logging.WARNING):
+        read(identity_headers(scope, attempt=2, timeout_s=3.0))
+        read({"x-headway-run": "r", DECISION_HEADER: "d", MODEL_HEADER: "m", ENDPOINT_HEADER: "e"})
+    assert caplog.records == []
 
 
 def test_a_header_twice_in_other_case_with_two_values_counts_as_not_said(

@@ -127,7 +127,7 @@ def test_a_whole_file_becomes_a_pool_and_a_policy(tmp_path: Path) -> None:
     assert config.pool.quality == {"gpt-4o": 0.9}
     assert config.pool.gateways == {"http://localhost:4000/v1": "headway"}
     assert config.pool.class_deadlines == {"interactive": 20.0}
-    assert (config.policy, config.seed) == ("chimera", 7)
+    assert (config.policy, config.seed) == ("fcfs", 7)
     assert config.source == f"LiteLLM configuration {tmp_path / 'config.yaml'}"
 
 
@@ -147,14 +147,13 @@ def test_what_it_notes(tmp_path: Path) -> None:
     assert "only LiteLLM can send to claude: provider anthropic" in notes[0]
     assert "models in LiteLLM's database are not read" in notes[1]
     assert "sk-a-literal-key-of-claude" not in " ".join(notes)
-    assert len(notes) == 2
+    assert "will not ask" not in " ".join(notes)
 
 
 @pytest.mark.parametrize("said", ["callbacks: []", "callbacks: [otel]", "callbacks: otel", "x: 1"])
 def test_a_proxy_that_will_not_ask_is_noted(tmp_path: Path, said: str) -> None:
     text = GOOD.replace('callbacks: ["headway_litellm.callback"]', said)
-    note = load(tmp_path, text).notes[-1]
-    assert "the proxy will not ask" in note
+    (note,) = (one for one in load(tmp_path, text).notes if "the proxy will not ask" in one)
     assert 'add callbacks: ["headway_litellm.callback"]' in note
     decided_before = text.replace(": headway}", ": litellm}")
     assert "will not ask" not in " ".join(load(tmp_path, decided_before).notes)

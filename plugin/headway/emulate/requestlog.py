@@ -17,9 +17,9 @@ _SECRET = ("authorization", "api-key", "x-api-key", "openai-organization", "cook
 class Entry:
     """One request. Times are emulated seconds; None where it never came to that.
 
-    `secrets` names the credentials that came with it, each with a fingerprint
-    of its value (`fingerprint`). `model` is the name that was asked for. `outcome`: ``open``, ``ok``, ``cancelled``,
-    ``error`` or the name of a fault.
+    `model` is the name that was asked for. `secrets` names the credentials that
+    came with it, each with a fingerprint of its value (`fingerprint`).
+    `outcome`: ``open``, ``ok``, ``cancelled``, ``error`` or the name of a fault.
     """
 
     endpoint: str

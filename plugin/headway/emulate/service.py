@@ -179,6 +179,7 @@ class EmulatedServer:
                 status=404,
                 param="model",
             )
+        wanted = msgspec.structs.replace(wanted, model=spec.model)
         prompt = rendered(wanted)
         room = (spec.context_tokens or self.engine.profile.kv_tokens) - token_count(prompt)
         limit = "max_output_tokens" if wanted.kind == "responses" else "max_tokens"
@@ -191,7 +192,7 @@ class EmulatedServer:
         body = wanted.body
         answer = self._answer(
             ChatRequest(
-                model=spec.model,
+                model=wanted.model,
                 skill=spec.skill,
                 messages=wanted.messages,
                 tools=wanted.tools,
@@ -207,7 +208,7 @@ class EmulatedServer:
         return prompt, Reply(
             id=f"{_ID_BEGINS[wanted.kind]}{request_id or next(self._ids)}",
             kind=wanted.kind,
-            model=spec.model,
+            model=wanted.model,
             created=int(datetime.now(UTC).timestamp()),
             answer=answer,
             output_tokens=max(1, answer.output_tokens),
