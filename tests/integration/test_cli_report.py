@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from headway.cli.ask import Connection, Where
-from headway.core.facts import CallEnded, RunEnded, RunStarted
+from headway.core.facts import CallEnded, ModeSet, RunEnded, RunStarted
 from headway.core.types import RunId
 from headway.daemon.report import report
 from headway.daemon.shell import make_scheduler
