@@ -75,7 +75,7 @@ def test_json_has_all_of_it(tmp_path: Path) -> None:
     assert {run["graph"]: run["outcomes"]["ok"] for run in body["runs"]} == {
         "chat": 8,
         "coding": 5,
-        "research": 3,
+        "research": 5,
     }
     assert sum(model["outcomes"]["ok"] for model in body["models"]) == body["calls_by_decision"]
     assert body["other_policy"] == "least-busy"

@@ -363,3 +363,14 @@ def test_a_story_of_shadow_mode_keeps_what_happened_apart_from_what_was_chosen()
     first, second = told.scheduler.explain("r1")["calls"]
     assert (first["shadow"], first["endpoint"], first["chosen"]) == (True, "b", "a")
     assert (second["shadow"], second["endpoint"], second["chosen"]) == (True, None, "a")
+
+
+def test_a_run_is_found_by_the_beginning_or_the_end_of_its_id() -> None:
+    told = telling()
+    for run in ("0199-aa-77", "0199-bb-88"):
+        told.ready(f"c-{run}", run=run)
+    found = [told.scheduler.explain(name)["run"] for name in ("0199-a", "..88", "-77")]
+    assert found == ["0199-aa-77", "0199-bb-88", "0199-aa-77"]
+    for name in ("0199", "..", "99"):
+        with pytest.raises(HeadwayError):
+            told.scheduler.explain(name)

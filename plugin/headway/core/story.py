@@ -28,15 +28,21 @@ def _latest_run(books: Books) -> Run:
     )
 
 
+def could_mean(name: str, run: str) -> bool:
+    """Whether `name` is the beginning of a run's id, or its end, as ``..end`` too."""
+    end = name.removeprefix("..")
+    return run.startswith(name) or (bool(end) and run.endswith(end))
+
+
 def _find_run(books: Books, name: str) -> Run:
-    """The run of that id or of a unique beginning of it."""
+    """The run of that id or of a unique beginning or end of it."""
     if name == "last":
         return _latest_run(books)
     exact = books.run(RunId(name))
     if exact is not None:
         return exact
     known = [*books.ended.values(), *books.runs.values()]
-    alike = [run for run in known if run.id.startswith(name)]
+    alike = [run for run in known if could_mean(name, run.id)]
     if len(alike) == 1:
         return alike[0]
     if alike:

@@ -6,6 +6,7 @@ The scheduler tells of the runs that it knows; these are of those before it.
 from typing import Any, Protocol
 
 from headway.core.errors import HeadwayError
+from headway.core.story import could_mean
 from headway.core.types import RunId
 
 STORIES_KEPT = 200
@@ -54,7 +55,7 @@ class Stories:
             return told
         if run in self._kept:
             return self._kept[run]
-        alike = [name for name in self._kept if name.startswith(run)]
+        alike = [name for name in self._kept if could_mean(run, name)]
         if len(alike) > 1:
             raise HeadwayError(f"{run!r} could be {', '.join(alike[-5:])}: say more of it")
         return self._kept[alike[0]] if alike else present.explain(run)
