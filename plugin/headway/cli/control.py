@@ -31,7 +31,9 @@ def status(
 
 
 def explain(
-    run: Annotated[str, typer.Argument(help="A run's id, the beginning or end of it, or `last`.")] = "last",
+    run: Annotated[
+        str, typer.Argument(help="A run's id, its beginning or end, or `last`.")
+    ] = "last",
     socket: SocketOption = None,
     tcp: TcpOption = None,
     token_file: TokenOption = None,
