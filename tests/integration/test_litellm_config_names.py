@@ -10,6 +10,8 @@ import yaml
 from headway.daemon.litellm_config import load_litellm
 from headway.daemon.litellm_deployment import ENGINES
 
+pytest.importorskip("litellm")
+
 CASES: list[dict[str, Any]] = [
     {"model": "hosted_vllm/Qwen/Qwen2.5-7B"},
     {"model": "openai/openai/gpt-oss"},

@@ -18,6 +18,9 @@ from headway_samples.demo.routers import CALLBACK_LISTS, _callbacks_as_before, m
 from headway_samples.pool import make_pool
 from headway_samples.sample import POOL_NAME
 
+pytest.importorskip("litellm")
+pytest.importorskip("langchain_litellm")
+
 
 def _plan(arms: str | None = None, *, proxy: bool = False, quick: bool = False):  # type: ignore[no-untyped-def]
     return plan_of(arms, proxy=proxy, quick=quick, seed=3)

@@ -106,6 +106,7 @@ def test_all_containers_share_one_socket_one_user_and_one_image() -> None:
     parsed(health[2:])
 
 
+@pytest.mark.skipif(not (ROOT / "plugin").exists(), reason="reads the source tree")
 def test_the_image_is_made_of_folders_and_extras_that_exist() -> None:
     build_section = compose()["services"]["headway"]["build"]
     context = (RECIPES / build_section["context"]).resolve()
