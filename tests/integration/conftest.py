@@ -1,11 +1,21 @@
-"""What several integration tests stand on: two OpenAI-compatible servers that record requests."""
+"""What several integration tests stand on: servers that record requests, and a clean process."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.litellm_proxy import MASTER_KEY, TEAM_KEY, LiteLLMProxy
+
+
+@pytest.fixture(autouse=True)
+def taken_out() -> Iterator[None]:
+    """What a test has put into this process's hosts is not there for the next one."""
+    yield
+    for name in ("headway_litellm", "headway_langgraph"):
+        if name in sys.modules:
+            sys.modules[name].uninstall()
 
 
 @pytest.fixture

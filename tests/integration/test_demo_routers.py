@@ -2,14 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import headway.client
-import headway_langgraph
-import headway_litellm
 from headway_samples.demo.arms import HEADWAY, ROUTER_HEADWAY, SAMPLES, STRATEGIES
 from headway_samples.demo.arrivals import draw_arrivals
 from headway_samples.demo.driver import Load, Outcome, drive, run_id
@@ -29,13 +26,11 @@ RUNS = 9
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[SamplePool]:
+def pool(monkeypatch: pytest.MonkeyPatch) -> SamplePool:
     monkeypatch.setenv("HEADWAY_SOCKET", "")  # restored afterwards
     # other tests of this process may have made its client already, for another socket
     monkeypatch.setattr(headway.client, "_process", headway.client._Process())
-    yield make_pool(speedup=40.0)
-    headway_litellm.uninstall()
-    headway_langgraph.uninstall()
+    return make_pool(speedup=40.0)
 
 
 def _load(pool: SamplePool) -> Load:

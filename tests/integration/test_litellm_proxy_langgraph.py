@@ -52,7 +52,7 @@ def draft(base_url: str, key: str, *, is_streamed: bool = False) -> tuple[str, s
     graph.add_node("draft", node)
     graph.add_edge(START, "draft")
     compiled: Any = schedule(graph.compile(name="desk"))
-    config = {"metadata": {"headway_tenant": "ann", "headway_models": "large"}}
+    config = {"metadata": {"headway_tenant": "ann", "headway_models": "dep-b"}}
     (text,) = compiled.invoke({"x": []}, config)["x"]
     return runs[0], text
 
