@@ -298,6 +298,7 @@ async def test_a_client_that_leaves_frees_its_seat_at_once(client, pool, stream)
     await until(lambda: server.engine.gauges().running == 1)
     task.cancel()
     await until(lambda: server.engine.gauges().running == 0)
+    assert server.engine.gauges().waiting == 0 and task.cancelled()
     await until(lambda: server.log.listing()[-1]["outcome"] == "cancelled")
 
 

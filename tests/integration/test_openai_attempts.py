@@ -1,22 +1,20 @@
 """Each attempt on its own: retries, carried headers, hooks within hooks, and no daemon at all."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import openai
 import pytest
-from langgraph.graph import START, StateGraph
 
 from headway.calling.calls import decided
 from headway.client import Client, Route
 from headway.context import live_scope
 from headway.core.facts import CallEnded, CallReady
-from headway_langgraph import schedule
 from tests.support.fake_client import FakeClient
 from tests.support.fake_daemon import write_pool_view
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.openai_nodes import asking_node, run
 from tests.support.scheduled import State, assert_clean, two_endpoints, using
 
 HI: Any = [{"role": "user", "content": "hi"}]
@@ -54,39 +52,12 @@ def client(a: FakeOpenAI, b: FakeOpenAI) -> FakeClient:
     return found
 
 
-async def run(node: Any) -> None:
-    graph = StateGraph(State)
-    graph.add_node("n", node)
-    graph.add_edge(START, "n")
-    compiled = schedule(graph.compile(name="g"))
-    if asyncio.iscoroutinefunction(node):
-        await compiled.ainvoke({"x": []})
-    else:
-        await asyncio.to_thread(compiled.invoke, {"x": []})
-
-
 def asking(
     url: str, *, form: str, stream: bool, is_async: bool, headers: Any = None, **options: Any
 ) -> Any:
-    """A node that makes one request and reads the whole answer."""
-    options = {"base_url": url, "api_key": "user-key", "max_retries": 2, **options}
-    request: Any = {"model": "small", "stream": stream, "extra_headers": headers}
-    request["messages" if form == "chat" else "input"] = HI if form == "chat" else "hi"
-
-    def create(sdk: Any) -> Any:
-        return sdk.chat.completions.create if form == "chat" else sdk.responses.create
-
-    def node(state: State) -> State:
-        answer = create(openai.OpenAI(**options))(**request)
-        assert list(answer) if stream else answer.id
-        return {}
-
-    async def anode(state: State) -> State:
-        answer = await create(openai.AsyncOpenAI(**options))(**request)
-        assert [part async for part in answer] if stream else answer.id
-        return {}
-
-    return anode if is_async else node
+    """A node that asks for `small` at `url`."""
+    request = {"model": "small", "stream": stream, "extra_headers": headers}
+    return asking_node({"base_url": url, **options}, request, form=form, is_async=is_async)
 
 
 # Retries

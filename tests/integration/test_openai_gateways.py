@@ -18,6 +18,7 @@ from headway_langgraph import schedule
 from tests.support.fake_client import FakeClient
 from tests.support.fake_daemon import write_pool_view
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.openai_nodes import asking_node
 from tests.support.scheduled import State, assert_clean, using
 
 HI: Any = [{"role": "user", "content": "hi"}]
@@ -87,25 +88,9 @@ async def run(node: Any, metadata: Any = None, **of_node: Any) -> None:
 def asking(
     url: str, *, form: str = "chat", stream: bool = False, is_async: bool = False, **more: Any
 ) -> Any:
-    """A node that makes one request and reads the whole answer."""
-    options: Any = {"base_url": url, "api_key": "user-key", "max_retries": 2, "timeout": 40}
-    request: Any = {"model": "agent", "stream": stream, **more}
-    request["messages" if form == "chat" else "input"] = HI if form == "chat" else "hi"
-
-    def create(sdk: Any) -> Any:
-        return sdk.chat.completions.create if form == "chat" else sdk.responses.create
-
-    def node(state: State) -> State:
-        answer = create(openai.OpenAI(**options))(**request)
-        assert list(answer) if stream else answer.id
-        return {}
-
-    async def anode(state: State) -> State:
-        answer = await create(openai.AsyncOpenAI(**options))(**request)
-        assert [part async for part in answer] if stream else answer.id
-        return {}
-
-    return anode if is_async else node
+    """A node that asks for `agent` at `url`."""
+    request = {"model": "agent", "stream": stream, **more}
+    return asking_node({"base_url": url, "timeout": 40}, request, form=form, is_async=is_async)
 
 
 def ours(headers: dict[str, str]) -> set[str]:

@@ -1,6 +1,5 @@
 """Decisions applied to real clients of the Responses API, against two fake servers."""
 
-import asyncio
 import gc
 from typing import Any
 
@@ -8,7 +7,6 @@ import openai
 import pytest
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 
 import headway.calling.calls as calls_module
@@ -18,6 +16,7 @@ from headway.core.types import EndpointId
 from headway_langgraph import schedule
 from tests.support.fake_client import FakeClient
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.openai_nodes import run
 from tests.support.scheduled import State, assert_clean, two_endpoints, using
 
 FUNCTION: Any = {"type": "function", "name": "look_up", "parameters": {"type": "object"}}
@@ -27,17 +26,6 @@ FUNCTION: Any = {"type": "function", "name": "look_up", "parameters": {"type": "
 def client(a: FakeOpenAI, b: FakeOpenAI) -> FakeClient:
     """Sends every call to `large` at B with urgency 2."""
     return FakeClient(two_endpoints(a.url, b.url), choose=lambda ask: "b", urgency=2.0)
-
-
-async def run(node: Any) -> None:
-    graph = StateGraph(State)
-    graph.add_node("n", node)
-    graph.add_edge(START, "n")
-    compiled = schedule(graph.compile(name="g"))
-    if asyncio.iscoroutinefunction(node):
-        await compiled.ainvoke({"x": []})
-    else:
-        await asyncio.to_thread(compiled.invoke, {"x": []})
 
 
 def raw(server: FakeOpenAI, **kwargs: Any) -> openai.OpenAI:

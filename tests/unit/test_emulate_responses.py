@@ -162,7 +162,8 @@ def test_bad_requests_name_the_parameter(change, param):
 
 
 def test_what_is_not_asked_for_is_not_refused():
-    read({**ASK, "previous_response_id": None, "background": False, "store": True})
+    wanted = read({**ASK, "previous_response_id": None, "background": False, "store": True})
+    assert wanted.kind == "responses" and wanted.messages == read(ASK).messages
 
 
 ANSWER = Answer(
