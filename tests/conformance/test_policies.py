@@ -121,7 +121,8 @@ def test_the_order_of_the_view_decides_nothing(policy: str, seed: int) -> None:
             runs=dict(runs),
             topologies=view.topologies,
             foresight=view.foresight,
-            rng=view.rng,
+            seed=view.seed,
+            releases=view.releases,
         )
 
     assert every_choice(crowded(policy, seed)) == every_choice(crowded(policy, seed), shuffled)

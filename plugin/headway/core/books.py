@@ -36,6 +36,7 @@ class Books:
     _wakes: list[tuple[Seconds, int, str, CallKey | None]] = field(default_factory=list)
     _wake_count: int = 0
     look_at: Seconds | None = None
+    releases: int = 0
 
     def run(self, run_id: RunId) -> Run | None:
         """The run, open or ended of late; a resumed run answers to its later ids too."""

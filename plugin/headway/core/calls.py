@@ -65,6 +65,7 @@ class Call:
     `rest_tokens` are the run's horizon (stand-alone seconds, work in tokens) as foreseen when
     the call was ready. A call whose decision was not `applied` (shadow mode) ran who knows
     where, unless its client told where it `went`.
+    `releases_before` counts the releases of all calls by the time it was ready.
     `candidates` are the endpoints that may serve it, in the user's order;
     `excluded` says why each other endpoint of the pool may not; those to `avoid` failed an
     earlier attempt and are taken only if nothing else is up.
@@ -91,6 +92,7 @@ class Call:
     applied: bool = True
     went: EndpointId | None = None
     ended: CallEnded | None = None
+    releases_before: int = 0
 
     @property
     def key(self) -> CallKey:

@@ -33,7 +33,8 @@ class Grant(Command, frozen=True, kw_only=True, tag="grant"):
 
     An empty `endpoint` says that no candidate can serve the call: the client
     uses the pool name's fallback. `why` is one line for people. `output_tokens`
-    is the predicted length of the answer (median).
+    is the predicted length of the answer (median), `output_limit` the most tokens that it may
+    have (None: as the request says).
     """
 
     client: ClientId
@@ -47,6 +48,7 @@ class Grant(Command, frozen=True, kw_only=True, tag="grant"):
     why: str
     scores: tuple[Score, ...] = ()
     output_tokens: float = 0.0
+    output_limit: int | None = None
 
 
 class SetTimer(Command, frozen=True, kw_only=True, tag="set_timer"):

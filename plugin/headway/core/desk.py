@@ -63,6 +63,7 @@ class CallDesk:
             client=client,
             ready_at=at,
             prompt_tokens=max(int(ask.prompt_chars / CHARS_PER_TOKEN), 1),
+            releases_before=self._books.releases,
         )
         self.find_candidates(call, pool)
         call.rest_s, call.rest_tokens = self._view(at).horizon(call)
@@ -106,6 +107,7 @@ class CallDesk:
         """Bind a waiting call to the endpoint of `release` (none: the client's fallback)."""
         held_s = call.held_s(at)
         call.step(CallStep.GRANT, at)
+        self._books.releases += 1
         self._books.waiting.pop(call.key, None)
         self._bind(call, release.endpoint if call.went is None else call.went, at)
         call.applied = applied or call.went is not None
@@ -121,6 +123,7 @@ class CallDesk:
             why=release.why,
             scores=release.scores,
             output_tokens=call.output.p50 if call.output is not None else 0.0,
+            output_limit=release.output_limit,
         )
         return call.grant
 
@@ -169,6 +172,7 @@ class CallDesk:
             kv_tokens=call.prompt_tokens + call.output.p90,
             released_at=since,
             speed=endpoint.speed,
+            uncached_tokens=uncached,
         )
         endpoint.add(call.key, load)
 
@@ -223,6 +227,7 @@ class CallDesk:
     def _learn(self, run: Run, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
         endpoint.served_one(load.released_at)
         tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
+        endpoint.latencies.append((at - load.released_at) / max(tokens, 1))
         self._runs.account(run, call, endpoint.alone_s(call.prompt_tokens, tokens), at)
         self._teacher.call_answered(call, endpoint, load, at)
         self._teacher.call_followed(call, run.last_endpoint == endpoint.id)

@@ -6,6 +6,7 @@ Congestion follows Chimera (arXiv 2603.22206, sec. 3): predicted tokens in
 flight times the time of a decode step over the sequences decoded at once.
 """
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ KV_FULL = 0.9
 ROOM_RAISED_AFTER = 20
 DOWN_FIRST_S = 1.0
 DOWN_LONGEST_S = 30.0
+LATENCIES_KEPT = 10
+"""As LiteLLM's latency-based routing keeps."""
 WORN_OUT_SHARE = 0.1
 """A call that outlived its prediction still has this share of it ahead."""
 
@@ -36,6 +39,17 @@ class Load:
     kv_tokens: float
     released_at: Seconds
     speed: float = 1.0
+    uncached_tokens: float = 0.0
+
+
+@dataclass(slots=True)
+class PrefillLine:
+    """The prompts that a prefill server still has to compute: it is through with them at `free_at`.
+
+    Shared by all pairs of that server (HexAGenT's virtual resource, arXiv 2605.16637).
+    """
+
+    free_at: Seconds = 0.0
 
 
 def relate(endpoints: Collection["Endpoint"]) -> None:
@@ -43,12 +57,15 @@ def relate(endpoints: Collection["Endpoint"]) -> None:
     lend their speed to the ones among them that were never tried.
     """
     by_server: dict[str, list[Endpoint]] = {}
+    lines: dict[str, PrefillLine] = {}
     alike: dict[tuple[str, str, Profile], list[Endpoint]] = {}
     for one in endpoints:
         alike.setdefault((one.spec.model, one.spec.engine, one.profile), []).append(one)
         if one.spec.server:
             by_server.setdefault(one.spec.server, []).append(one)
         one.mates, one.shared = [], dict(one.loads)
+        if (prefills := one.spec.prefill_server):
+            one.prefills = lines.setdefault(prefills, one.prefills or PrefillLine())
     for together in by_server.values():
         shared = {key: load for one in together for key, load in one.loads.items()}
         for one in together:
@@ -68,7 +85,10 @@ class Endpoint:
     `loads` are its own calls; `shared` those of all endpoints on its server, which take its
     seats, its KV and its steps alike (the same dictionary for all of them). `ceiling` is how
     many calls it held when it last turned one away for want of room. One that is `leaving` is
-    no longer in the pool, but calls still run there. `kin` are declared just like it.
+    no longer in the pool, but calls still run there. `kin` are declared just like it. One that
+    slept when a call was released to it is `awake_at` an instant after. `latencies` are the last
+    calls' seconds per output token, `prefills` the prompts before its own where another
+    server computes them.
     """
 
     spec: EndpointSpec
@@ -91,6 +111,10 @@ class Endpoint:
     speed_samples: int = 0
     served: int = 0
     last_seen: EndpointSeen | None = None
+    latencies: deque[Seconds] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    asleep: bool = False
+    awake_at: Seconds = 0.0
+    prefills: "PrefillLine | None" = None
     _served_below: int = 0
     _full_looks: int = 0
     _full_at: int = 0
@@ -128,6 +152,11 @@ class Endpoint:
 
     def add(self, key: CallKey, load: Load) -> None:
         """A call was released to this endpoint."""
+        if self.asleep:
+            self.asleep, self.awake_at = False, load.released_at + self.profile.wake_s
+        if self.prefills is not None:
+            start = max(self.prefills.free_at, load.released_at)
+            self.prefills.free_at = start + load.uncached_tokens * self.profile.prefill_s
         self.loads[key] = self.shared[key] = load
         self._changed()
 
@@ -212,12 +241,21 @@ class Endpoint:
         context = self.remaining(at)[2] + prompt_tokens
         step = self.profile.step_time_s(self.sequences + 1, context)
         work = prompt_tokens * self.profile.prefill_s + output_tokens * step
-        return work * self.speed + self.spec.rtt_s
+        if self.prefills is not None:
+            work += prompt_tokens * self.profile.transfer_s
+            work += max(self.prefills.free_at - at, 0.0)
+        return work * self.speed + self.spec.rtt_s + self.wake_left_s(at)
+
+    def wake_left_s(self, at: Seconds) -> Seconds:
+        """Seconds until a call released now would find the endpoint awake."""
+        return self.profile.wake_s if self.asleep else max(self.awake_at - at, 0.0)
 
     def alone_s(self, prompt_tokens: float, output_tokens: float) -> Seconds:
         """Seconds of a call on the idle endpoint."""
         step = self.profile.step_time_s(1, prompt_tokens)
         work = prompt_tokens * self.profile.prefill_s + output_tokens * step
+        if self.prefills is not None:
+            work += prompt_tokens * self.profile.transfer_s
         return work * self.speed + self.spec.rtt_s
 
     def slowing_s(self, at: Seconds, prompt_tokens: float, output_tokens: float) -> Seconds:
@@ -231,7 +269,8 @@ class Endpoint:
         profile = self.profile
         together = min(self.remaining(at)[0], running * output_tokens)
         longer = profile.seq_s + prompt_tokens * profile.context_s
-        return (running * prompt_tokens * profile.prefill_s + together * longer) * self.speed
+        prefill_s = profile.prefill_s if self.prefills is None else 0.0
+        return (running * prompt_tokens * prefill_s + together * longer) * self.speed
 
     def wait_s(self, at: Seconds, ahead: float = 0.0, kv_need: float = 0.0) -> Seconds:
         """Seconds until a call with `ahead` others before it has room; 0 if it has."""
@@ -341,6 +380,8 @@ class Endpoint:
                 self.seats = fact.seats
             else:
                 self._learn_seats(fact)
+        if fact.asleep is not None and not self.shared:
+            self.asleep = fact.asleep
         if fact.running is not None:
             self.foreign = max(fact.running + (fact.waiting or 0) - len(self.shared), 0)
         self._changed()

@@ -189,6 +189,7 @@ class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
     kv_tokens: int | None = None
     seats: int | None = None
     error: str = ""
+    asleep: bool | None = None
 
 
 class TimerFired(Fact, frozen=True, kw_only=True, tag="timer_fired"):

@@ -74,7 +74,8 @@ class Node:
     """One step of a run, with times on the daemon's clock.
 
     `calls_s` is wall time spent inside calls, `alone_s` what they would have
-    taken on idle endpoints.
+    taken on idle endpoints; `path_s` is the latter along the longest path before the node
+    (ATLAS' attained service, arXiv 2502.13965).
     """
 
     id: NodeId
@@ -87,6 +88,7 @@ class Node:
     outcome: Outcome | None = None
     calls_s: Seconds = 0.0
     alone_s: Seconds = 0.0
+    path_s: Seconds = 0.0
     output_tokens: int = 0
     has_calls: bool = False
     answer: "Judgeable | None" = None
@@ -116,7 +118,8 @@ class Run:
 
     Programs count visits from 1 again after each of the run's `resumes`; `visit_told` maps what
     they told, (name, resumes, visit), to the visit counted over the whole run. A run that only
-    its calls tell of is `implied`: nobody will say that it ended.
+    its calls tell of is `implied`: nobody will say that it ended. `attained_s` is the stand-alone
+    time of what is done, siblings by their maximum; `served_s` that of all its calls together.
     """
 
     id: RunId
@@ -151,6 +154,7 @@ class Run:
     last_endpoint: str = ""
     implied: bool = False
     attained_s: Seconds = 0.0
+    served_s: Seconds = 0.0
     step_s: dict[int, Seconds] = field(default_factory=dict)
 
     @property

@@ -17,7 +17,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     A decode step of `n` sequences with `k` tokens of context in all takes
     ``step_s + n * seq_s + k * context_s`` seconds; prefill takes
     ``prefill_s`` seconds a token. `seats` sequences run at once (None: not
-    known, learned), `kv_tokens` fit into the KV cache (None: not known).
+    known, learned), `kv_tokens` fit into the KV cache (None: not known). One that is asleep
+    takes `wake_s` to wake. Where another server prefills, a prompt's KV takes `transfer_s`
+    seconds a token from there.
     """
 
     prefill_s: Seconds = 0.0002
@@ -27,6 +29,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     seats: int | None = None
     kv_tokens: int | None = None
     wake_s: Seconds = 0.0
+    transfer_s: Seconds = 0.0
 
     def step_time_s(self, sequences: int, context_tokens: float) -> Seconds:
         """Seconds of one decode step."""
@@ -38,7 +41,8 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     `server` groups endpoints that share capacity (empty: the endpoint's own id). Without a
     `url` only a client that names the endpoint (LiteLLM, of its deployments) can reach it.
-    An endpoint with `drain` gets no new calls.
+    An endpoint with `drain` gets no new calls. One with a `prefill_server` is a pair: prompts are
+    computed there, and decoded on `server` (HexAGenT, arXiv 2605.16637).
     """
 
     id: EndpointId
@@ -54,6 +58,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     price: float | None = None
     rtt_s: Seconds = 0.0
     drain: bool = False
+    prefill_server: str = ""
 
 
 class PoolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,6 +13,8 @@ from headway.core.commands import Score
 from headway.core.types import EndpointId
 
 if TYPE_CHECKING:
+    from headway.core.facts import Event
+    from headway.core.graph import Run
     from headway.core.view import View
 
 
@@ -25,12 +27,17 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a prediction is asked for: a place in a graph, and the model if it matters."""
+    """What a prediction is asked for: a place in a graph, and the model if it matters.
+
+    `run` and `call` say which call it is for; only bounds that know the truth look at them.
+    """
 
     graph: str
     node: str
     visit: int = 1
     model: str = ""
+    run: str = ""
+    call: str = ""
 
 
 class Predictor(Protocol):
@@ -114,13 +121,17 @@ class Foresight(Protocol):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy's choice: let `call` go to `endpoint` with `urgency` (higher is served first)."""
+    """A policy's choice: let `call` go to `endpoint` with `urgency` (higher is served first).
+
+    `output_limit` is the most tokens that the answer may have (None: as the request says).
+    """
 
     call: Any
     endpoint: EndpointId
     urgency: float
     why: str
     scores: tuple[Score, ...] = ()
+    output_limit: int | None = None
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,10 +143,12 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 class Policy(Protocol):
     """Decides which waiting call is released next, where, and how urgently.
 
-    `choose` is asked after every event until it releases nothing more. It must not
-    change the view, must be a function of the view (and its generator), and
+    `choose` is asked until it releases nothing more, after every event that can change its
+    answer. It must not change the view, must be a function of the view, and
     must name a candidate of the call. `binds_early` policies may release to an
     endpoint without room; all others are held to it.
+
+    A policy may also have the methods of `Heeding` and `Advising`.
     """
 
     name: str
@@ -143,4 +156,28 @@ class Policy(Protocol):
 
     def choose(self, view: "View") -> Release | Wait | None:
         """The next release; or when to be asked again, None if only an event can change things."""
+        ...
+
+
+class Heeding(Protocol):
+    """A policy that learns from what happens: `heed` is the only thing that changes it."""
+
+    def heed(self, event: "Event", view: "View") -> None:
+        """Called with every event once the books are right, before `choose` is asked."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that it learned, in plain msgpack types."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take a snapshot back. Raises `KeyError` or `TypeError` if it is not one."""
+        ...
+
+
+class Advising(Protocol):
+    """A policy that can tell a graph when another attempt is not worth it."""
+
+    def worth_retrying(self, view: "View", run: "Run", node_name: str) -> bool:
+        """Whether the graph should ask again at `node_name` after its last answer failed."""
         ...

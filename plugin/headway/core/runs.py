@@ -183,6 +183,7 @@ class RunKeeper:
         for parent in fact.parents:
             if (before := run.nodes.get(parent)) is not None:
                 topology.add_edge(before.name, name)
+                node.path_s = max(node.path_s, before.path_s + before.alone_s)
         if node.visit > run.visits.get(name, 0):
             self._teacher.node_started(run, topology, node)
             run.visits[name] = node.visit
@@ -268,12 +269,20 @@ class RunKeeper:
         tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
         node_id: NodeId | None = call.ask.node
         of: Run | None = run
+        run.root.served_s += min(alone_s, wall_s)
         while of is not None and node_id is not None:
             if (node := of.nodes.get(node_id)) is not None:
                 node.calls_s += wall_s
                 node.alone_s += min(alone_s, wall_s)
                 node.output_tokens += tokens
             node_id, of = of.parent_node, of.parent
+
+    def open_calls(self, run: Run) -> list[Call]:
+        """The calls of the run, and of the graphs inside it, that are not closed."""
+        found = [call for call in run.calls if call.state is not CallState.CLOSED]
+        for child in run.children:
+            found += self.open_calls(child)
+        return found
 
     def is_within(self, run_id: RunId, run: Run) -> bool:
         """Whether `run_id` is the run or a graph inside it."""

@@ -67,6 +67,7 @@ class Scheduler:
         *,
         foresight: Foresight,
         rng: random.Random,
+        seed: int = 0,
         learned: dict[str, Any] | None = None,
     ) -> None:
         self.pool = pool
@@ -77,7 +78,8 @@ class Scheduler:
             spec.id: Endpoint.from_spec(spec) for spec in pool.endpoints
         }
         relate(self.endpoints.values())
-        self._rng = rng
+        self._seed = seed
+        self._heed = getattr(policy, "heed", None)
         teacher = Teacher(foresight)
         self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
         self._desk = CallDesk(
@@ -122,6 +124,8 @@ class Scheduler:
             self._handlers[type(event.fact)](event.fact, event.client, at)
             while (due := self.books.due(at)) is not None:
                 self._wake(*due, at)
+            if self._heed is not None:
+                self._heed(event, self.view(at))
             if self.books.waiting:
                 self._release_all(at)
         finally:  # whatever went wrong, time must go on
@@ -146,13 +150,15 @@ class Scheduler:
             runs=self.books.runs,
             topologies=self.books.topologies,
             foresight=self.foresight,
-            rng=self._rng,
+            seed=self._seed,
+            releases=self.books.releases,
         )
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
         return {
             "foresight": self.foresight.snapshot(),
+            "policy": self.policy.snapshot() if self._heed is not None else {},  # type: ignore[attr-defined]
             "speeds": [[e.id, e.speed, e.speed_samples] for e in self.endpoints.values()],
             "topologies": [
                 [name, *topology.snapshot()]
@@ -163,6 +169,8 @@ class Scheduler:
     def _restore(self, learned: dict[str, Any]) -> None:
         try:
             self.foresight.restore(learned["foresight"])
+            if self._heed is not None and (policy := learned.get("policy")):
+                self.policy.restore(policy)  # type: ignore[attr-defined]
             for endpoint_id, speed, samples in learned["speeds"]:
                 if (endpoint := self.endpoints.get(endpoint_id)) is not None:
                     endpoint.speed, endpoint.speed_samples = float(speed), int(samples)
@@ -178,6 +186,12 @@ class Scheduler:
     def ended_runs(self) -> tuple[RunId, ...]:
         """The runs that ended of late and can still be explained, oldest first."""
         return tuple(run.id for run in self.books.ended.values() if run.parent is None)
+
+    def worth_retrying(self, run_id: RunId, node_name: str, at: Seconds) -> bool:
+        """Whether a graph should ask again at `node_name` after its last answer there failed."""
+        run = self.books.run(run_id)
+        advise = getattr(self.policy, "worth_retrying", None)
+        return run is None or advise is None or bool(advise(self.view(at), run, node_name))
 
     def explain(self, run: str) -> dict[str, Any]:
         """The story of a run (or ``last``), call by call. Raises `HeadwayError` if unknown."""
@@ -198,9 +212,8 @@ class Scheduler:
         if run is None or run.state != "open":
             return
         run.implied = False
-        for call in list(self.books.calls.values()):
-            if self._runs.is_within(call.run, run):
-                self._desk.close(call, at, outcome="cancelled")
+        for call in self._runs.open_calls(run):
+            self._desk.close(call, at, outcome="cancelled")
         self._runs.end(run, fact.outcome, at)
 
     def _node_ended(self, fact: NodeEnded, _client: ClientId, at: Seconds) -> None:

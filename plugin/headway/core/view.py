@@ -4,9 +4,9 @@ A view is made by the scheduler for one question and holds no state of its
 own. Policies read it and change nothing.
 """
 
-import random
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from headway.core.calls import Call, CallKey
 from headway.core.endpoints import Endpoint
@@ -31,7 +31,8 @@ class View:
     runs: Mapping[RunId, Run]
     topologies: Mapping[str, Topology]
     foresight: Foresight
-    rng: random.Random
+    seed: int = 0
+    releases: int = 0
     _outputs: dict[tuple[CallKey, str], Estimate] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -66,7 +67,14 @@ class View:
     def query(self, call: Call, model: str = "") -> Query:
         """The call's place in its graph, for a predictor."""
         ask = call.ask
-        return Query(graph=ask.graph, node=ask.node_name, visit=ask.visit, model=model)
+        return Query(
+            graph=ask.graph,
+            node=ask.node_name,
+            visit=ask.visit,
+            model=model,
+            run=ask.run,
+            call=ask.call,
+        )
 
     def output(self, call: Call, model: str) -> Estimate:
         """Output tokens that `model` would write, never more than the request allows."""
@@ -94,7 +102,10 @@ class View:
 
     def chance(self, call: Call, model: str, failed: tuple[str, ...]) -> float:
         """Confidence that `model`'s answer suffices once the models in `failed` have failed."""
-        query = Query(graph=call.ask.graph, node=call.ask.node_name, model=model)
+        ask = call.ask
+        query = Query(
+            graph=ask.graph, node=ask.node_name, model=model, run=ask.run, call=ask.call
+        )
         explore = self.runs[call.run].explores
         return self.foresight.confidence.chance(query, failed, explore=explore)
 
@@ -128,6 +139,38 @@ class View:
                 output = max(output, self.foresight.rest_tokens.estimate(around).p50)
             run = run.parent
         return rest_s, call.prompt_tokens + TOKENS_OF_WORK_PER_OUTPUT * output
+
+    def draw(self, *names: object) -> float:
+        """A number in [0, 1) that is always the same for these names under this seed.
+
+        Hashed rather than drawn, so that asking twice, or about other calls first, changes nothing.
+        """
+        return crc32(repr((self.seed, *names)).encode()) / 2**32
+
+    def overtaken(self, call: Call) -> int:
+        """How many calls were released since this one was ready."""
+        return self.releases - call.releases_before
+
+    def first_model(self, call: Call) -> str:
+        """The model that answered the run's first call; empty before that was released."""
+        run = self.runs[call.run]
+        return next((one.model for one in run.calls if one.model), "")
+
+    def served_s(self, call: Call) -> Seconds:
+        """Service that the whole run has had, in seconds on idle endpoints, all calls together."""
+        return self.runs[call.run].root.served_s
+
+    def path_s(self, call: Call) -> Seconds:
+        """Service along the longest path of the run that led to this call's node."""
+        return self.runs[call.run].nodes[call.ask.node].path_s
+
+    def attained_s(self, call: Call) -> Seconds:
+        """Stand-alone seconds of what the whole run has done, siblings by their maximum."""
+        return self.runs[call.run].root.attained_s
+
+    def service_class(self, call: Call) -> str:
+        """The whole run's service class; empty if it has none."""
+        return self.runs[call.run].root.service_class or call.ask.service_class
 
     def age_s(self, call: Call) -> Seconds:
         """Seconds that the whole run has taken so far, without waiting for people."""

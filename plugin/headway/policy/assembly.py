@@ -51,5 +51,6 @@ def make_scheduler(
         make_policy(policy, params),
         foresight=OnlineForesight(pool.quality),
         rng=random.Random(seed),
+        seed=seed,
         learned=learned,
     )
