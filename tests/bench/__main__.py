@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from headway.core.errors import nearest
-from tests.bench import decision, handle, imports, latency, plugin, proxies, spans
+from tests.bench import decision, engine, handle, imports, latency, plugin, proxies, spans
 from tests.bench.measure import Result, to_json
 
 
@@ -29,9 +29,18 @@ class Sizes:
     calls: int = 200
     import_pairs: int = 15
     traced_runs: int = 300
+    engine_requests: int = 2000
 
 
-QUICK = Sizes(decisions=1000, handled=50, node_pairs=2, calls=10, import_pairs=1, traced_runs=5)
+QUICK = Sizes(
+    decisions=1000,
+    handled=50,
+    node_pairs=2,
+    calls=10,
+    import_pairs=1,
+    traced_runs=5,
+    engine_requests=100,
+)
 
 
 Part = Callable[[str, int], Callable[[], None]]
@@ -75,6 +84,11 @@ def _spans(sizes: Sizes, part: Part) -> list[Result]:
     return spans.measure(runs=sizes.traced_runs, step=step)
 
 
+def _engine(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("the engine model", engine.ROUNDS * (1 + len(engine.SEATS)))
+    return engine.measure(requests=sizes.engine_requests, step=step)
+
+
 SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "decision": _decision,
     "node": _node,
@@ -83,6 +97,7 @@ SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "proxy": _proxy,
     "imports": _imports,
     "spans": _spans,
+    "engine": _engine,
 }
 
 

@@ -18,7 +18,7 @@ from tests.bench.measure import Result, percentile, quartiles
 
 WAITING = 100
 BLOCKS = 20
-POLICIES = ("fcfs", "headway")
+POLICIES = ("fcfs+release", "headway")
 CLIENT = ClientId("bench#1")
 STEP_S = 0.0005
 """Virtual time between two facts, about what a busy daemon sees."""

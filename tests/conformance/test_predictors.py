@@ -11,14 +11,36 @@ from hypothesis import strategies as st
 from headway.core.protocols import Confidence, Predictor, Query
 from headway.predict.confidence import SOURCES, BaseRates
 from headway.predict.quantiles import output_length, prefix_share, rest_of_run
+from headway.sim.confidence import make_confidence, parse_confidence
+from headway.sim.luck import Luck
+from headway.sim.trace import Label, Question
 
 PREDICTORS: dict[str, Callable[[], Predictor]] = {
     "output_length": output_length,
     "rest_of_run": lambda: rest_of_run(prior=(10.0, 40.0)),
     "prefix_share": prefix_share,
 }
+QUALITY = {"small": 0.5, "large": 0.99}
+QUESTION = Question(
+    kind="sums",
+    prompt_tokens=50,
+    labels={
+        "small": Label(ok=False, output_tokens=90, chance=0.4),
+        "large": Label(ok=True, output_tokens=80),
+    },
+)
+
+
+def named(text: str) -> Confidence:
+    """A source of the laboratory that knows the question of one run only."""
+    luck = Luck({"asked": QUESTION}, seed=1, rho=0.5)
+    return make_confidence(parse_confidence(text), quality=QUALITY, luck=luck)
+
+
 CONFIDENCES: dict[str, Callable[[], Confidence]] = {
-    "base_rates": lambda: BaseRates({"small": 0.5, "large": 0.99}),
+    "base_rates": lambda: BaseRates(QUALITY),
+    "noisy": lambda: named("noisy(auc=0.7)"),
+    "oracle": lambda: named("oracle"),
 }
 PREDICTOR = pytest.mark.parametrize("make", PREDICTORS.values(), ids=PREDICTORS)
 CONFIDENCE = pytest.mark.parametrize("make", CONFIDENCES.values(), ids=CONFIDENCES)
@@ -29,13 +51,15 @@ QUERIES = st.builds(
     node=st.sampled_from(["write", "test"]),
     visit=st.integers(1, 9),
     model=st.sampled_from(["small", "large", "new"]),
+    run=st.sampled_from(["", "asked"]),
 )
 PLACES = [
-    Query(graph=graph, node=node, visit=visit, model=model)
+    Query(graph=graph, node=node, visit=visit, model=model, run=run)
     for graph in "gh"
     for node in ("write", "test")
     for visit in (1, 2, 9)
     for model in ("small", "large", "new")
+    for run in ("", "asked")
 ]
 FAILED = st.lists(st.sampled_from(["small", "large"]), max_size=3).map(tuple)
 LESSONS = st.lists(st.tuples(QUERIES, st.floats(0.0, 1e6)), max_size=60)

@@ -1,4 +1,4 @@
-"""Records the golden journals: one world in virtual time per policy.
+"""Records the golden journals: one world in virtual time for each of a few policies.
 
     python -m tests.golden.record [POLICY ...]
 
@@ -9,7 +9,7 @@ decision that differs, and say why in the same commit.
 import sys
 from pathlib import Path
 
-from headway.policy import POLICIES, make_scheduler
+from headway.policy import make_scheduler
 from headway.wire.journal import (
     JOURNAL_FORMAT,
     Header,
@@ -21,6 +21,8 @@ from tests.support.world import World, three_endpoints
 
 FOLDER = Path(__file__).parent
 SEED = 20
+RECORDED = ("fcfs", "fcfs+release", "headway", "least-busy")
+"""Headway's own, and baselines of both bindings; the other baselines are worked by hand."""
 
 
 def golden(policy: str) -> Path:
@@ -39,7 +41,7 @@ def recorded(policy: str) -> bytes:
 
 def main() -> None:
     """Write the journals of the policies named, or of all; say what changes."""
-    for policy in sys.argv[1:] or sorted(POLICIES):
+    for policy in sys.argv[1:] or RECORDED:
         path = golden(policy)
         if path.exists():
             print(f"{policy}: {first_difference(path) or 'decides as recorded'}")

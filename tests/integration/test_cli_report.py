@@ -163,7 +163,7 @@ def test_a_daemon_without_a_journal_says_so(tmp_path: Path) -> None:
 async def test_files_that_a_daemon_rotated_in_the_midst_of_calls(tmp_path: Path) -> None:
     one_seat = CONFIG.replace("model: large}", "model: large, profile: {seats: 1}}")
     options = {"journal_bytes": 2_000, "journal_keep": 1_000}
-    config = one_seat.replace("least-busy", "fcfs")
+    config = one_seat.replace("least-busy", "fcfs+release")
     async with running(tmp_path, make=make_scheduler, config=config, **options) as daemon:
         client = await Peer.hello(daemon.options.socket)
         asks = [call(number, models=("large",)) for number in range(40)]

@@ -22,7 +22,7 @@ from tests.support import bare
 from tests.support.daemons import CONFIG, DEADLINE_S, HEADWAY, call, headway, process
 
 ONE_SEAT = CONFIG.replace("model: small}", "model: small, profile: {seats: 1}}").replace(
-    "least-busy", "fcfs"
+    "least-busy", "fcfs+release"
 )
 
 
@@ -69,7 +69,7 @@ def test_one_frame_over_the_socket_and_over_tcp(tmp_path: Path, one_seat: str) -
         for way in (("--socket", socket_in(tmp_path)), ("--tcp", port, "--token-file", token)):
             shown = headway("top", "--once", *way)
             assert shown.returncode == 0, shown.stderr
-            assert "headway on  policy fcfs  up" in shown.stdout
+            assert "headway on  policy fcfs+release  up" in shown.stdout
             assert "1 calls running" in shown.stdout
             (waiting,) = [
                 row for row in rows(shown.stdout) if row[-1:] == ["r3"] and "agent" in row

@@ -16,7 +16,7 @@ from tests.support.telling import ALICE, Teller
 class Recording(Teller):
     """A `Teller` whose events fill journal files in `folder`; `rotate` begins the next one."""
 
-    def __init__(self, folder: Path, of: Pool, *, policy: str = "fcfs") -> None:
+    def __init__(self, folder: Path, of: Pool, *, policy: str = "fcfs+release") -> None:
         super().__init__(of, policy=policy)
         self.policy = policy
         self.folder = folder

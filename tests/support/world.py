@@ -3,8 +3,8 @@
 Drives a `Scheduler` alone, without an engine: answers its timers, closes
 granted calls after a service time, starts each step of a program when the one
 before has ended. All randomness comes from string seeds, so a world is the
-same in every process. Run as a program, it prints its command stream:
-``python -m tests.support.world POLICY [SEED]``.
+same in every process. Run as a program, it prints the command stream of each policy named:
+``python -m tests.support.world POLICY...``.
 """
 
 import heapq
@@ -325,10 +325,11 @@ def played(policy: str, *, seed: int = 1, **options: float) -> World:
 
 
 def main() -> None:
-    """Print every event and command of one world, a line each."""
-    policy, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    for event, commands in played(policy, seed=seed).log:
-        print(msgspec.json.encode([event, commands]).decode())
+    """Print every event and command of a world for each policy, a line each, after its name."""
+    for policy in sys.argv[1:]:
+        print(f"policy {policy}")
+        for event, commands in played(policy, seed=5, runs=25).log:
+            print(msgspec.json.encode([event, commands]).decode())
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_every_call_belongs_to_a_run_that_lives() -> None:
     assert {call(number, runs=10)[0].run for number in range(25)} == runs
 
 
-@pytest.mark.parametrize("policy", ["fcfs", "headway"])
+@pytest.mark.parametrize("policy", ["fcfs+release", "headway"])
 def test_a_block_keeps_as_many_calls_open_and_waiting(policy: str) -> None:
     scheduler = make_scheduler(pool(seats=5), policy=policy)
     driver = Driver(scheduler)

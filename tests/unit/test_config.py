@@ -157,7 +157,7 @@ PROFILED = 'endpoints:\n  - {id: a, url: "http://h:1/v1", model: small, profile:
         (ONE + "classes: {interactive: {deadline_s: -1}}\n", ["greater than 0"]),
         (ONE + "classes: {interactive: {deadline_s: .nan}}\n", ["classes.interactive.deadline_s"]),
         (ONE + "policy: {seed: one}\n", ["policy.seed", "valid integer"]),
-        (ONE + "policy: fancy\n", [":3: policy: no policy 'fancy'", "known: fcfs, headway"]),
+        (ONE + "policy: fancy\n", [":3: policy: no policy 'fancy'", "known: atlas, atlas+release"]),
         (ONE + "policy: {name: headway, presure: 1}\n", [":3:", "did you mean `pressure`?"]),
         (ONE + "models:\n  agent: small\n", [":4: models.agent", "write a list: [small]"]),
         ("model_list: []\n", ["is a LiteLLM configuration: headway up --litellm "]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headway_samples.demo.knee import KNEE_RATIO, KneeSearch
+from headway.sim.knee import KNEE_RATIO, KneeSearch
 
 
 def _found(guess: float, knee: float, probes: int) -> KneeSearch:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from headway.sim.knee import KneeSearch
 from headway_samples.demo.arrivals import Share
 from headway_samples.demo.driver import Outcome
-from headway_samples.demo.knee import KneeSearch
 from headway_samples.demo.measures import RunRecord
 from headway_samples.demo.pilot import (
     DRAIN_S,

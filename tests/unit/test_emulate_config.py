@@ -6,7 +6,7 @@ import yaml
 from headway.core.errors import ConfigError
 from headway.emulate import FillerAnswers, load_config, parse_config
 from headway.emulate.answers import load_answers
-from headway.engine import PRESETS
+from headway.engine import PRESETS, preset
 
 POOL = """
 endpoints:
@@ -41,6 +41,16 @@ def test_only_emulated_endpoints_are_served(tmp_path):
     assert load_config(path, speedup=3).speedup == 3
 
 
+def test_any_model_on_any_accelerator_and_what_was_measured():
+    def edit(document):
+        small = document["emulate"]["endpoints"]["small"]
+        small.update(preset="llama-3.1-8b@h100x2", wake_s=20, batch_points=[[1, 0.01], [8, 0.02]])
+
+    profile = parse_config(changed(edit)).endpoints[0].profile
+    assert profile.prefill_s == preset("llama-3.1-8b@h100x2").prefill_s
+    assert (profile.wake_s, profile.batch_points) == (20.0, ((1, 0.01), (8, 0.02)))
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -64,7 +74,12 @@ def test_only_emulated_endpoints_are_served(tmp_path):
             lambda d: d["emulate"]["endpoints"]["small"].update(preset="qwen-7b@a100"),
             "did you mean `qwen2.5-7b@a100`",
         ),
+        (
+            lambda d: d["emulate"]["endpoints"]["large"].update(preset="qwen2.5-72b@a100x1"),
+            "it fits as qwen2.5-72b@a100x4",
+        ),
         (lambda d: d["emulate"]["endpoints"]["small"].update(seats="many"), "seats"),
+        (lambda d: d["emulate"]["endpoints"]["small"].update(batch_points=[[1]]), "batch_points"),
         (lambda d: d["emulate"]["endpoints"]["small"].update(step_s=-1), "step_s"),
         (lambda d: d["emulate"].update(speedup=0), "above 0"),
         (lambda d: d.update(modells={}), "did you mean `models`"),

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from headway.core.endpoints import ROOM_RAISED_AFTER, Endpoint, Load
+from headway.core.endpoints import ROOM_RAISED_AFTER, Endpoint
+from headway.core.inflight import Load
 from headway.core.facts import EndpointSeen, PoolSet
 from headway.core.types import CallId, EndpointId
 from tests.support.telling import Teller, endpoint, granted, pool
@@ -28,14 +29,18 @@ def seen(one: Endpoint, at: float = 0.0, **fields: Any) -> None:
     one.seen(EndpointSeen(endpoint=EndpointId("a"), **{"reachable": True, **fields}), at)
 
 
+def left(one: Endpoint, at: float) -> tuple[float, float, float]:
+    return one.tokens_left(at), one.inflight.least_left(at), one.context_tokens(at)
+
+
 def test_what_remains_shrinks_with_time() -> None:
     one = believed(seats=4)
     load(one, "x", 300)
     load(one, "y", 100)
-    assert one.remaining(0.0) == (400, 100, 200)
-    assert one.remaining(0.5) == (300, 50, 300)
+    assert left(one, 0.0) == (400, 100, 200)
+    assert left(one, 0.5) == (300, 50, 300)
     # y is past its prediction: a tenth of it is still taken to be ahead
-    assert one.remaining(2.0) == (110, 10, 200 + 200 + 100)
+    assert left(one, 2.0) == (110, 10, 200 + 200 + 100)
 
 
 def test_waiting_for_a_seat() -> None:
@@ -160,7 +165,7 @@ def test_endpoints_on_one_server_share_its_seats() -> None:
         endpoint("b", "large", **sizes),
         endpoint("c", "large", seats=1),
     )
-    told = Teller(of, policy="fcfs")
+    told = Teller(of, policy="fcfs+release")
     places = dict(to for name in "1234" for to in granted(told.ready(name)))
     assert len(places) == 3, "two seats of the server, one of the other endpoint"
     assert list(places.values()).count("c") == 1
@@ -171,7 +176,7 @@ def test_endpoints_on_one_server_share_its_seats() -> None:
 
 def test_endpoints_stop_sharing_when_the_pool_says_so() -> None:
     together = [endpoint(name, seats=1, server="gpu") for name in "ab"]
-    told = Teller(pool(*together), policy="fcfs")
+    told = Teller(pool(*together), policy="fcfs+release")
     told.ready("c1")
     assert granted(told.ready("c2")) == []
     apart = pool(*(endpoint(name, seats=1) for name in "ab"))
@@ -182,7 +187,7 @@ def test_a_full_queue_shows_the_room_and_a_whole_room_served_raises_it() -> None
     one = believed(seats=None)
     for name in ("c1", "c2", "c3"):
         load(one, name, 10.0)
-    one.remove((CallId("c3"), 1))
+    one.remove((CallId("c3"), 1), 0.0)
     one.refused()  # the third of three was turned away
     assert one.room == 2 and not one.has_room(0.0)
     for _ in range(ROOM_RAISED_AFTER):

@@ -83,7 +83,7 @@ def test_capacity_completion_and_truth_of_the_books(profile, wanted):
         assert 0 <= gauges.running <= profile.seats
         assert gauges.waiting >= 0
         assert 0.0 <= gauges.kv_used <= 1.0
-        assert server._blocks.held + len(server._blocks._idle) <= profile.kv_blocks
+        assert server._blocks.held + server._blocks.idle <= profile.kv_blocks
 
     happened, cancelled, server = play(profile, wanted, watch)
     finished = {h.id: h for h in happened if isinstance(h, Finished)}

@@ -58,7 +58,7 @@ def teach_rest(told: Teller, graph: str, rest_s: float, tokens: float) -> None:
 
 
 def test_fcfs_takes_the_oldest_counted_from_its_first_attempt() -> None:
-    told = Teller(pool(endpoint("a", seats=1)), policy="fcfs")
+    told = Teller(pool(endpoint("a", seats=1)), policy="fcfs+release")
     told.ready("c0", at=0.0)
     told.ready("c1", at=1.0)
     told.ready("c2", attempt=2, age_s=5.0, at=2.0)
@@ -66,12 +66,12 @@ def test_fcfs_takes_the_oldest_counted_from_its_first_attempt() -> None:
 
 
 def test_fcfs_goes_where_most_seats_are_free() -> None:
-    told = Teller(pool(endpoint("a", seats=2), endpoint("b", "large", seats=4)), policy="fcfs")
+    told = Teller(pool(endpoint("a", seats=2), endpoint("b", "large", seats=4)), policy="fcfs+release")
     assert [to for name in "123456" for _, to in granted(told.ready(name))] == list("abbabb")
 
 
 def test_fcfs_lets_others_pass_only_where_the_first_may_not_go() -> None:
-    told = Teller(pool(endpoint("a"), endpoint("b", "large")), policy="fcfs")
+    told = Teller(pool(endpoint("a"), endpoint("b", "large")), policy="fcfs+release")
     told.ready("c1", models=("small",))
     told.ready("c2", models=("small",))
     assert granted(told.ready("c3")) == [("c3", "b")]

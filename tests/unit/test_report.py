@@ -12,13 +12,12 @@ from headway.daemon.findings import Report, Spread
 from headway.daemon.replay import compare
 from headway.daemon.report import quantile, report, spread
 from headway.daemon.retold import Retold
-from headway.policy import POLICIES
 from headway.wire.journal import read_journal
-from tests.golden.record import golden
+from tests.golden.record import RECORDED, golden
 from tests.support.journals import Recording
 from tests.support.telling import BOB, endpoint, granted, pool
 
-POLICY = pytest.mark.parametrize("policy", sorted(POLICIES))
+POLICY = pytest.mark.parametrize("policy", RECORDED)
 
 
 def three_calls(folder: Path, *, rotate_at: float | None = None, **fields: object) -> Recording:
@@ -247,7 +246,7 @@ def _grants(commands: tuple[AnyCommand, ...]) -> list[tuple[str, str, float]]:
 
 
 @POLICY
-@pytest.mark.parametrize("other", sorted(POLICIES))
+@pytest.mark.parametrize("other", RECORDED)
 def test_other_choices_are_those_that_replay_compares(policy: str, other: str) -> None:
     found = report([golden(policy)], against=other)
     same = compare(golden(policy), other)

@@ -12,8 +12,9 @@ from headway.core.scheduler import LOST_RUN_GRACE_S, OUTAGE_GRACE_S
 from headway.core.types import EndpointId
 from headway.core.view import View
 from headway.policy import make_scheduler
-from headway.policy.fcfs import Fcfs
-from headway.policy.least_busy import LeastBusy
+from headway.policy.binding import BoundAtOnce
+from headway.policy.fcfs import FcfsReleased
+from headway.policy.gateways import LeastBusy
 from tests.support.telling import (
     ALICE,
     BOB,
@@ -254,7 +255,7 @@ def rebased(told: Teller, at: float) -> Teller:
     """A fresh scheduler that begins with what this one learned and is told what is open."""
     events = told.scheduler.open_facts(at)
     learned = told.scheduler.snapshot()
-    fresh = Teller(make_scheduler(told.scheduler.pool, policy="fcfs", learned=learned))
+    fresh = Teller(make_scheduler(told.scheduler.pool, policy="fcfs+release", learned=learned))
     for event in events:
         fresh.tell(event.fact, event.client, at=event.at)
     return fresh
@@ -332,7 +333,7 @@ def test_one_call_of_ours_finds_room_whatever_a_scrape_says() -> None:
     assert granted(told.ready("c2")) == []
 
 
-class _Broken(Fcfs):
+class _Broken(FcfsReleased):
     """Releases once, then fails, as a policy with a defect would."""
 
     def choose(self, view: View) -> Release | None:
@@ -351,7 +352,7 @@ def test_what_was_released_before_a_defect_is_still_told() -> None:
     assert granted(told.scheduler.made()) == [("c2", "a")]
 
 
-class _Overfull(LeastBusy):
+class _Overfull(BoundAtOnce):
     """Binds early and does not say so."""
 
     binds_early = False
@@ -359,7 +360,7 @@ class _Overfull(LeastBusy):
 
 def test_a_policy_is_held_to_the_room_that_there_is() -> None:
     told = Teller(pool(endpoint("a", seats=1)))
-    told.scheduler.policy = _Overfull()
+    told.scheduler.policy = _Overfull("overfull", LeastBusy())
     told.ready("c1")
     with pytest.raises(HeadwayError, match="which has no room for it"):
         told.ready("c2")

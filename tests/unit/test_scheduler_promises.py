@@ -78,7 +78,7 @@ def test_time_goes_on_after_a_defect_in_a_wake_up(monkeypatch: pytest.MonkeyPatc
 def test_a_new_scheduler_is_told_which_endpoints_are_down() -> None:
     told = Teller(pool(endpoint("a"), endpoint("b")))
     told.seen("a", reachable=False, error="connection refused")
-    fresh = make_scheduler(told.scheduler.pool, policy="fcfs")
+    fresh = make_scheduler(told.scheduler.pool, policy="fcfs+release")
     for event in told.scheduler.open_facts(told.now):
         fresh.handle(event)
     assert [one.up(told.now) for one in fresh.endpoints.values()] == [False, True]
@@ -139,7 +139,7 @@ def test_the_end_of_a_run_names_it_among_those_that_can_be_explained() -> None:
     assert CallId("c1") in [call["call"] for call in told.scheduler.explain("r1")["calls"]]
 
 
-@pytest.mark.parametrize("policy", ["headway", "fcfs", "least-busy"])
+@pytest.mark.parametrize("policy", ["headway", "fcfs+release", "fcfs", "least-busy"])
 def test_a_retry_keeps_away_from_where_it_failed(policy: str) -> None:
     told = Teller(pool(endpoint("a", seats=9), endpoint("b", seats=9)), policy=policy)
     assert granted(told.ready("c1")) == [("c1", "a")]

@@ -10,6 +10,7 @@ import typer
 from headway import __version__
 from headway.cli import control
 from headway.cli.report import report
+from headway.cli.simulate import simulate
 from headway.cli.top import top
 from headway.cli.up import up
 from headway.core.errors import ConfigError, HeadwayError
@@ -43,6 +44,7 @@ def build() -> typer.Typer:
     app.command("mode")(control.mode)
     app.command("reload")(control.reload)
     app.command("replay")(control.replay_command)
+    app.command("simulate")(simulate)
     _register(app, "emulate", _emulate)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         _register(app, point.name, _loader(point))

@@ -70,7 +70,7 @@ def hints(
     known = math.isfinite(output_tokens) and output_tokens > 0
     return tell(
         _Said(
-            higher=_priority(urgency),
+            higher=urgency_rank(urgency),
             run=_header_value(run),
             output_tokens=max(1, round(min(output_tokens, 1e9))) if known else 0,
             deadline_s=_seconds(deadline_s),
@@ -191,7 +191,8 @@ KNOWN_ENGINES = tuple(_ENGINES)
 # Values
 
 
-def _priority(urgency: float) -> int:
+def urgency_rank(urgency: float) -> int:
+    """`urgency` as an integer within ±1e9, higher first; engines that want it lower first negate."""
     if math.isnan(urgency):
         return 0
     return round(STEPS * max(-MAX_URGENCY, min(MAX_URGENCY, urgency)))

@@ -37,6 +37,7 @@ class Books:
     _wake_count: int = 0
     look_at: Seconds | None = None
     releases: int = 0
+    closed_count: int = 0
 
     def run(self, run_id: RunId) -> Run | None:
         """The run, open or ended of late; a resumed run answers to its later ids too."""
@@ -99,6 +100,7 @@ class Books:
 
     def close(self, call: Call) -> None:
         """A call is over: take it off the open books, remember that it was there."""
+        self.closed_count += 1
         self.calls.pop(call.key, None)
         self.waiting.pop(call.key, None)
         self.recent.append(call)

@@ -12,9 +12,10 @@ from headway.core.books import Books
 from headway.core.calls import Call, CallKey, CallState, CallStep
 from headway.core.candidates import candidates
 from headway.core.commands import Grant
-from headway.core.endpoints import Endpoint, Load
+from headway.core.endpoints import Endpoint
 from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken
 from headway.core.graph import Run
+from headway.core.inflight import Load
 from headway.core.learning import Teacher
 from headway.core.pool import Pool
 from headway.core.protocols import Release
@@ -146,7 +147,7 @@ class CallDesk:
         self._books.waiting.pop(key, None)
         before = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
         if before is not None:
-            before.remove(key)
+            before.remove(key, at)
         call.step(CallStep.SEND, at)
         self._bind(call, fact.endpoint, at - fact.sent_s)
         self._let_go(before)
@@ -173,6 +174,7 @@ class CallDesk:
             released_at=since,
             speed=endpoint.speed,
             uncached_tokens=uncached,
+            rest_tokens=call.rest_tokens,
         )
         endpoint.add(call.key, load)
 
@@ -202,7 +204,7 @@ class CallDesk:
         self._books.close(call)
         endpoint = self._endpoints.get(call.endpoint) if call.endpoint is not None else None
         run = self._books.run(call.run)
-        load = endpoint.remove(call.key) if endpoint is not None else None
+        load = endpoint.remove(call.key, at) if endpoint is not None else None
         self._let_go(endpoint)
         if run is None:
             return

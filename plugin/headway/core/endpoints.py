@@ -2,8 +2,6 @@
 
 The load is what was released and not seen closed, always; what a scrape says
 lags by seconds and only corrects for foreign traffic, sizes and health.
-Congestion follows Chimera (arXiv 2603.22206, sec. 3): predicted tokens in
-flight times the time of a decode step over the sequences decoded at once.
 """
 
 from collections import deque
@@ -12,6 +10,7 @@ from dataclasses import dataclass, field
 
 from headway.core.calls import CallKey
 from headway.core.facts import EndpointSeen
+from headway.core.inflight import InFlight, Load
 from headway.core.pool import EndpointSpec, Profile
 from headway.core.types import EndpointId, Seconds
 
@@ -26,20 +25,6 @@ DOWN_FIRST_S = 1.0
 DOWN_LONGEST_S = 30.0
 LATENCIES_KEPT = 10
 """As LiteLLM's latency-based routing keeps."""
-WORN_OUT_SHARE = 0.1
-"""A call that outlived its prediction still has this share of it ahead."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Load:
-    """One call on an endpoint, as predicted at its release, when `speed` was believed."""
-
-    prompt_tokens: int
-    output_tokens: float
-    kv_tokens: float
-    released_at: Seconds
-    speed: float = 1.0
-    uncached_tokens: float = 0.0
 
 
 @dataclass(slots=True)
@@ -63,14 +48,15 @@ def relate(endpoints: Collection["Endpoint"]) -> None:
         alike.setdefault((one.spec.model, one.spec.engine, one.profile), []).append(one)
         if one.spec.server:
             by_server.setdefault(one.spec.server, []).append(one)
-        one.mates, one.shared = [], dict(one.loads)
-        if (prefills := one.spec.prefill_server):
+        one.inflight = InFlight()
+        if prefills := one.spec.prefill_server:
             one.prefills = lines.setdefault(prefills, one.prefills or PrefillLine())
     for together in by_server.values():
-        shared = {key: load for one in together for key, load in one.loads.items()}
         for one in together:
-            one.shared = shared
-            one.mates = [mate for mate in together if mate is not one]
+            one.inflight = together[0].inflight
+    for one in endpoints:
+        for key, load in one.loads.items():
+            one.inflight.add(key, load, one.room)
     for family in alike.values():
         tried = max(family, key=lambda one: one.speed_samples)
         for one in family:
@@ -82,8 +68,8 @@ def relate(endpoints: Collection["Endpoint"]) -> None:
 class Endpoint:
     """Belief about one endpoint. Changed only by the scheduler.
 
-    `loads` are its own calls; `shared` those of all endpoints on its server, which take its
-    seats, its KV and its steps alike (the same dictionary for all of them). `ceiling` is how
+    `loads` are its own calls; `inflight` holds those of all endpoints on its server, which take
+    its seats, its KV and its steps alike (the same object for all of them). `ceiling` is how
     many calls it held when it last turned one away for want of room. One that is `leaving` is
     no longer in the pool, but calls still run there. `kin` are declared just like it. One that
     slept when a call was released to it is `awake_at` an instant after. `latencies` are the last
@@ -94,8 +80,7 @@ class Endpoint:
     spec: EndpointSpec
     profile: Profile = DEFAULT_PROFILE
     loads: dict[CallKey, Load] = field(default_factory=dict)
-    shared: dict[CallKey, Load] = field(default_factory=dict)
-    mates: "list[Endpoint]" = field(default_factory=list, repr=False, compare=False)
+    inflight: InFlight = field(default_factory=InFlight)
     kin: "list[Endpoint]" = field(default_factory=list, repr=False, compare=False)
     seats: int | None = None
     ceiling: int | None = None
@@ -118,10 +103,6 @@ class Endpoint:
     _served_below: int = 0
     _full_looks: int = 0
     _full_at: int = 0
-    _load_at: Seconds = -1.0
-    _load_until: Seconds = -1.0
-    _kv_reserved: float | None = None
-    _remaining: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
     def from_spec(cls, spec: EndpointSpec) -> "Endpoint":
@@ -136,7 +117,6 @@ class Endpoint:
         self.profile = spec.profile or DEFAULT_PROFILE
         self.seats = self.profile.seats if self.profile.seats is not None else self.seats
         self.kv_tokens = self.profile.kv_tokens or self.kv_tokens
-        self._changed()
         return self
 
     @property
@@ -157,21 +137,22 @@ class Endpoint:
         if self.prefills is not None:
             start = max(self.prefills.free_at, load.released_at)
             self.prefills.free_at = start + load.uncached_tokens * self.profile.prefill_s
-        self.loads[key] = self.shared[key] = load
-        self._changed()
+        self.loads[key] = load
+        self.inflight.add(key, load, self.room)
+        self._pace(load.released_at)
 
-    def remove(self, key: CallKey) -> Load | None:
+    def remove(self, key: CallKey, at: Seconds) -> Load | None:
         """A call is closed; None if it was not on the books."""
-        self._changed()
-        self.shared.pop(key, None)
-        return self.loads.pop(key, None)
+        if self.loads.pop(key, None) is None:
+            return None
+        load = self.inflight.remove(key, at, self.room)
+        self._pace(at)
+        return load
 
-    def _changed(self) -> None:
-        self._load_until = -1.0
-        self._kv_reserved = None
-        for mate in self.mates:
-            mate._load_until = -1.0
-            mate._kv_reserved = None
+    def _pace(self, at: Seconds) -> None:
+        """Tell the server's books how long a step takes from `at` on."""
+        context = self.inflight.context_tokens(at)
+        self.inflight.pace(at, self._step_s(self.inflight.seated, context))
 
     @property
     def room(self) -> int | None:
@@ -183,40 +164,19 @@ class Endpoint:
     @property
     def sequences(self) -> int:
         """Calls on the endpoint's server: ours, and those of others that a scrape showed."""
-        return len(self.shared) + self.foreign
+        return len(self.inflight.loads) + self.foreign
 
-    def remaining(self, at: Seconds) -> tuple[float, float, float]:
-        """Predicted output tokens still to come: (sum, smallest of a call); and context tokens.
+    def tokens_left(self, at: Seconds) -> float:
+        """Predicted output tokens still to come on the server."""
+        return self.inflight.tokens_left(at)
 
-        Good for one decode step: within it no call comes any further.
-        """
-        if not self._load_at <= at < self._load_until:
-            step = self._step_s(len(self.shared), 0.0)
-            self._load_at = at
-            self._load_until = at + step
-            total = context = least = 0.0
-            for load in self.shared.values():  # the hot loop of every decision: no calls in it
-                output = load.output_tokens
-                done = (at - load.released_at) / step
-                if done < 0.0:
-                    done = 0.0
-                elif done > output:
-                    done = output
-                left = output - done
-                if left < output * WORN_OUT_SHARE:
-                    left = output * WORN_OUT_SHARE
-                total += left
-                context += load.prompt_tokens + done
-                if not least or left < least:
-                    least = left
-            self._remaining = (total, least, context)
-        return self._remaining
+    def context_tokens(self, at: Seconds) -> float:
+        """Tokens of prompts and answers that the server's seated calls attend to."""
+        return self.inflight.context_tokens(at)
 
     def kv_reserved(self) -> float:
         """KV tokens that our calls may come to hold (prompt and P90 of the output, each)."""
-        if self._kv_reserved is None:
-            self._kv_reserved = sum(load.kv_tokens for load in self.shared.values())
-        return self._kv_reserved
+        return self.inflight.kv_tokens
 
     def has_room(self, kv_need: float) -> bool:
         """Whether the engine would start a call at once: a free seat, and KV for its P90.
@@ -224,7 +184,7 @@ class Endpoint:
         One call of ours always finds room: foreign traffic is only what a scrape says, and
         the engine's own queue is better than none.
         """
-        if not self.shared:
+        if not self.inflight.loads:
             return True
         room = self.room
         if room is not None and self.sequences >= room:
@@ -238,8 +198,12 @@ class Endpoint:
 
     def service_s(self, at: Seconds, prompt_tokens: float, output_tokens: float) -> Seconds:
         """Seconds of a call if it started now beside what runs: prefill, then decode."""
-        context = self.remaining(at)[2] + prompt_tokens
-        step = self.profile.step_time_s(self.sequences + 1, context)
+        context = self.inflight.context_tokens(at) + prompt_tokens
+        room = self.room
+        together = self.sequences + 1
+        if room is not None and together > room:
+            together = room  # those beyond the seats wait
+        step = self.profile.step_time_s(together, context)
         work = prompt_tokens * self.profile.prefill_s + output_tokens * step
         if self.prefills is not None:
             work += prompt_tokens * self.profile.transfer_s
@@ -263,11 +227,11 @@ class Endpoint:
 
         Each loses the prefill of the new call, and the longer step while both decode.
         """
-        running = len(self.shared)
+        running = self.inflight.seated
         if not running:
             return 0.0
         profile = self.profile
-        together = min(self.remaining(at)[0], running * output_tokens)
+        together = min(self.tokens_left(at), running * output_tokens)
         longer = profile.seq_s + prompt_tokens * profile.context_s
         prefill_s = profile.prefill_s if self.prefills is None else 0.0
         return (running * prompt_tokens * prefill_s + together * longer) * self.speed
@@ -280,18 +244,19 @@ class Endpoint:
             if self.has_room(kv_need):
                 return 0.0
             free = 0  # seats are no use without KV: the next to end makes room
-        total, least, context = self.remaining(at)
-        running = max(len(self.shared), 1)
-        step = self._step_s(self.sequences, context)
-        interval = (total / running) * step / running
-        return least * step + (ahead - max(free, 0)) * interval
+        inflight = self.inflight
+        seated = max(inflight.seated, 1)
+        step = self._step_s(seated + self.foreign, inflight.context_tokens(at))
+        mean_left = inflight.tokens_left(at) / max(len(inflight.loads), 1)
+        interval = mean_left * step / seated
+        return inflight.least_left(at) * step + (ahead - free) * interval
 
     def congestion_s(self, at: Seconds, output_tokens: float) -> Seconds:
         """Chimera's L_m: predicted tokens in flight over the batch, plus its own, times a step."""
-        total, _, context = self.remaining(at)
-        step = self._step_s(self.sequences, context)
+        context = self.inflight.context_tokens(at)
+        step = self._step_s(self.inflight.seated + self.foreign, context)
         batch = self.room or max(self.sequences, 1)
-        return step * (total / batch + output_tokens)
+        return step * (self.tokens_left(at) / batch + output_tokens)
 
     # -- learning ------------------------------------------------------------------------
 
@@ -309,7 +274,6 @@ class Endpoint:
         ratio = min(max(shown / self.speed, 0.2), 5.0)
         low, high = SPEED_RANGE
         self.speed = min(max(self.speed * ratio**weight, low), high)
-        self._changed()
         self.lend_speed()
 
     def lend_speed(self) -> None:
@@ -321,7 +285,6 @@ class Endpoint:
             for one in self.kin:
                 if not one.speed_samples and one.speed != self.speed:
                     one.speed = self.speed
-                    one._changed()
 
     def fault(self, at: Seconds, trouble: str) -> None:
         """A call failed for a reason that lies with the endpoint: after a few, rest it.
@@ -345,7 +308,6 @@ class Endpoint:
         """
         self.ceiling = max(self.sequences, 1)
         self._served_below = 0
-        self._changed()
 
     def served_one(self, released_at: Seconds) -> None:
         """A call was answered. If it was sent after the last fault, the trouble is over."""
@@ -380,11 +342,11 @@ class Endpoint:
                 self.seats = fact.seats
             else:
                 self._learn_seats(fact)
-        if fact.asleep is not None and not self.shared:
+        if fact.asleep is not None and not self.inflight.loads:
             self.asleep = fact.asleep
         if fact.running is not None:
-            self.foreign = max(fact.running + (fact.waiting or 0) - len(self.shared), 0)
-        self._changed()
+            self.foreign = max(fact.running + (fact.waiting or 0) - len(self.inflight.loads), 0)
+        self._pace(at)
 
     def _learn_seats(self, fact: EndpointSeen) -> None:
         """A limit shows itself when some requests wait while as many run, look after look.

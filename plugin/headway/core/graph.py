@@ -110,6 +110,7 @@ class Judgeable:
     model: str
     closed_at: Seconds
     failed_before: tuple[str, ...]
+    output_tokens: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,6 +165,11 @@ class Run:
         while run.parent is not None:
             run = run.parent
         return run
+
+    @property
+    def running(self) -> bool:
+        """Whether its age grows: it is open, and nobody is waited for."""
+        return self.ended_at is None and self.paused_at is None
 
     def attain(self, node: Node) -> None:
         """A node ended: siblings of a step count by their maximum."""

@@ -4,9 +4,10 @@ The only place where the scheduler tells its predictors the truth.
 """
 
 from headway.core.calls import Call
-from headway.core.endpoints import Endpoint, Load
+from headway.core.endpoints import Endpoint
 from headway.core.graph import Judgeable, Node, Run, Topology
-from headway.core.protocols import Foresight, Query
+from headway.core.inflight import Load
+from headway.core.protocols import Foresight, Judged, Query
 from headway.core.types import Seconds
 from headway.core.verdicts import END, failed_models, failures_shown, successes_shown
 
@@ -20,6 +21,8 @@ class Teacher:
 
     def __init__(self, foresight: Foresight) -> None:
         self._foresight = foresight
+        self.judged: list[Judged] = []
+        """Judgements since the scheduler last emptied it, for policies that learn from them."""
 
     def call_answered(self, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
         """A call ended well: its length, the endpoint's speed, the prefix found in its cache."""
@@ -27,7 +30,14 @@ class Teacher:
         if ended is None:
             return
         ask = call.ask
-        query = Query(graph=ask.graph, node=ask.node_name, visit=ask.visit, model=call.model)
+        query = Query(
+            graph=ask.graph,
+            node=ask.node_name,
+            visit=ask.visit,
+            model=call.model,
+            run=ask.run,
+            call=ask.call,
+        )
         if ended.output_tokens is not None and ended.output_tokens >= 0:
             self._foresight.output_tokens.learn(query, float(ended.output_tokens))
             if load.output_tokens > 0 and call.released_at is not None:
@@ -55,6 +65,7 @@ class Teacher:
             model=call.model,
             closed_at=call.closed_at,
             failed_before=failed_models(run, topology, call.ask.node_name),
+            output_tokens=call.ended.output_tokens,
         )
         run.pending.append(one)
         run.unsaid.append(one)
@@ -106,5 +117,10 @@ class Teacher:
         run.unsaid = [one for one in run.unsaid if id(one) not in taken]
 
     def _judge(self, run: Run, one: Judgeable, *, ok: bool, source: str) -> None:
-        query = Query(graph=run.graph, node=one.node_name, visit=one.visit, model=one.model)
+        query = Query(
+            graph=run.graph, node=one.node_name, visit=one.visit, model=one.model, run=run.id
+        )
         self._foresight.confidence.learn(query, ok, source=source, failed=one.failed_before)
+        self.judged.append(
+            Judged(query=query, ok=ok, source=source, output_tokens=one.output_tokens)
+        )

@@ -40,6 +40,15 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     call: str = ""
 
 
+class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How an answer was judged, by which source, and its length (None: not told)."""
+
+    query: Query
+    ok: bool
+    source: str
+    output_tokens: int | None = None
+
+
 class Predictor(Protocol):
     """Predicts a non-negative quantity for a place in a graph."""
 

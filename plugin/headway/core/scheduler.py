@@ -50,6 +50,9 @@ OUTAGE_GRACE_S = 15.0
 """How long a call waits for an endpoint to come back before it is sent to one that is down."""
 LOST_RUN_GRACE_S = 30.0
 NOTICES_KEPT = 1_000
+QUIET = (GraphSeen, RunStarted, RunEnded, NodeStarted, NodeEnded, FirstToken, Feedback)
+"""Facts that make no room and bring no call: after one, the policy is asked only if a call closed
+with it, or something was due."""
 HOLD_SHARE = 0.9
 """A grant must come before the client's hold limit: the rest is for the way."""
 
@@ -80,7 +83,7 @@ class Scheduler:
         relate(self.endpoints.values())
         self._seed = seed
         self._heed = getattr(policy, "heed", None)
-        teacher = Teacher(foresight)
+        teacher = self._teacher = Teacher(foresight)
         self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
         self._desk = CallDesk(
             books=self.books,
@@ -117,16 +120,22 @@ class Scheduler:
     def handle(self, event: Event) -> tuple[AnyCommand, ...]:
         """Take a fact in; answer with what the shell must do now."""
         self._out = []
+        self._teacher.judged.clear()
         at = event.at
         if self._timer_at is not None and at >= self._timer_at:
             self._timer_at = None
+        books = self.books
+        closed, looks = books.closed_count, books.look_at is not None and books.look_at <= at
         try:
             self._handlers[type(event.fact)](event.fact, event.client, at)
-            while (due := self.books.due(at)) is not None:
+            while (due := books.due(at)) is not None:
+                looks = True
                 self._wake(*due, at)
             if self._heed is not None:
                 self._heed(event, self.view(at))
-            if self.books.waiting:
+            if books.waiting and (
+                looks or books.closed_count != closed or not isinstance(event.fact, QUIET)
+            ):
                 self._release_all(at)
         finally:  # whatever went wrong, time must go on
             wake_at = self.books.next_wake()
@@ -151,7 +160,8 @@ class Scheduler:
             topologies=self.books.topologies,
             foresight=self.foresight,
             seed=self._seed,
-            releases=self.books.releases,
+            books=self.books,
+            judged=self._teacher.judged,
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -270,8 +280,8 @@ class Scheduler:
 
     def _release_all(self, at: Seconds) -> None:
         """Ask the policy until it has nothing more to release."""
+        view = self.view(at)
         while self.books.waiting:
-            view = self.view(at)
             release = self.policy.choose(view)
             self.books.look_at = release.until if isinstance(release, Wait) else None
             if not isinstance(release, Release):

@@ -173,7 +173,7 @@ def scheduler_status(
                 "running": len(one.loads),
                 "foreign": one.foreign,
                 "seats": one.room,
-                "predicted_tokens": one.remaining(at)[0],
+                "predicted_tokens": one.tokens_left(at),
                 "congestion_s": one.congestion_s(at, 0.0),
                 "kv_tokens": one.kv_tokens,
                 "kv_reserved": one.kv_reserved(),

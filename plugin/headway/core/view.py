@@ -4,15 +4,16 @@ A view is made by the scheduler for one question and holds no state of its
 own. Policies read it and change nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from headway.core.books import Books
 from headway.core.calls import Call, CallKey
 from headway.core.endpoints import Endpoint
 from headway.core.graph import Run, Topology
 from headway.core.pool import Pool
-from headway.core.protocols import Estimate, Foresight, Query
+from headway.core.protocols import Estimate, Foresight, Judged, Query
 from headway.core.types import EndpointId, RunId, Seconds
 from headway.core.verdicts import failed_models, rounds_left
 
@@ -22,7 +23,10 @@ TOKENS_OF_WORK_PER_OUTPUT = 6.0
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """The scheduler's state at one moment. `waiting` is in order of arrival."""
+    """The scheduler's state at one moment. `waiting` is in order of arrival.
+
+    `judged` are the answers that the event at hand told the worth of.
+    """
 
     at: Seconds
     pool: Pool
@@ -31,8 +35,9 @@ class View:
     runs: Mapping[RunId, Run]
     topologies: Mapping[str, Topology]
     foresight: Foresight
+    books: Books
     seed: int = 0
-    releases: int = 0
+    judged: Sequence[Judged] = ()
     _outputs: dict[tuple[CallKey, str], Estimate] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -103,9 +108,7 @@ class View:
     def chance(self, call: Call, model: str, failed: tuple[str, ...]) -> float:
         """Confidence that `model`'s answer suffices once the models in `failed` have failed."""
         ask = call.ask
-        query = Query(
-            graph=ask.graph, node=ask.node_name, model=model, run=ask.run, call=ask.call
-        )
+        query = Query(graph=ask.graph, node=ask.node_name, model=model, run=ask.run, call=ask.call)
         explore = self.runs[call.run].explores
         return self.foresight.confidence.chance(query, failed, explore=explore)
 
@@ -149,7 +152,7 @@ class View:
 
     def overtaken(self, call: Call) -> int:
         """How many calls were released since this one was ready."""
-        return self.releases - call.releases_before
+        return self.books.releases - call.releases_before
 
     def first_model(self, call: Call) -> str:
         """The model that answered the run's first call; empty before that was released."""

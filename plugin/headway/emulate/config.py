@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 from headway.core.errors import ConfigError, nearest, nearest_name
-from headway.engine import PRESETS, EngineProfile
+from headway.engine import EngineProfile, preset
 
 DEFAULT_SPEEDUP = 1.0
 DEFAULT_SKILL = 0.5
@@ -167,11 +167,13 @@ def _endpoint(
 
 def _profile(truth: Mapping[str, Any], at: str) -> EngineProfile:
     base: dict[str, Any] = {}
-    preset = truth.get("preset")
-    if preset is not None:
-        if preset not in PRESETS:
-            raise ConfigError(f"{at}: unknown preset {preset!r}{nearest(str(preset), PRESETS)}")
-        base = {key: getattr(PRESETS[preset], key) for key in _PROFILE_KEYS}
+    name = truth.get("preset")
+    if name is not None:
+        try:
+            known = preset(str(name))
+        except ConfigError as error:
+            raise ConfigError(f"{at}: {error}") from error
+        base = {key: getattr(known, key) for key in _PROFILE_KEYS}
     base.update({key: value for key, value in truth.items() if key in _PROFILE_KEYS})
     try:
         return msgspec.convert(base, EngineProfile)

@@ -1,21 +1,20 @@
 """What an engine tells: requests that got their first token, ended or were turned away."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from headway.core.types import Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstToken:
+class FirstToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The prompt is computed and the first output token exists."""
 
     id: str
     at: Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All output tokens exist.
 
     `cached_tokens` of the prompt came from the prefix cache; `waited_s` is the
@@ -33,8 +32,7 @@ class Finished:
     preemptions: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The engine does not take the request. `kind`: ``busy`` (queue full) or ``too_long``."""
 
     id: str

@@ -9,39 +9,27 @@ running one. Only a running sequence that needs a block may evict: the worst
 
 Requests join and leave between steps. Calls must come with times that do not
 decrease; results never depend on how often `advance` or `next_at` are called.
-"""
+The cost of a request does not grow with the batch: see `Stretch` and `Decoding`.
 
-import heapq
-from dataclasses import dataclass
+An engine that sleeps holds no KV cache and runs no step until it is awake
+(as vLLM's sleep mode: what was cached is gone).
+"""
 
 from headway.core.types import Seconds
 from headway.engine.blocks import Blocks
-from headway.engine.happenings import Finished, FirstToken, Happening, Rejected
+from headway.engine.decoding import Decoding
+from headway.engine.gauges import Counters, Gauges
+from headway.engine.happenings import FirstToken, Happening, Rejected
 from headway.engine.profile import EngineProfile
 from headway.engine.sequence import Sequence
 from headway.engine.stretch import Stretch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauges:
-    """The engine's load now and its counters since the start. `kv_used` is a share of 0 to 1."""
-
-    running: int
-    waiting: int
-    kv_used: float
-    prompt_tokens: int
-    cached_tokens: int
-    generation_tokens: int
-    preemptions: int
-    succeeded: int
-    rejected: int
-    cancelled: int
+from headway.engine.waiting import Waiting
 
 
 class Engine:
-    """One server. `submit`, `cancel` and `advance` are the only things that change it."""
+    """One server. `submit`, `cancel`, `wake` and `advance` are the only things that change it."""
 
-    def __init__(self, profile: EngineProfile) -> None:
+    def __init__(self, profile: EngineProfile, *, asleep: bool = False) -> None:
         self.profile = profile
         self._now: Seconds = 0.0
         self._blocks = Blocks(
@@ -50,21 +38,22 @@ class Engine:
             prefix_cache=profile.prefix_cache,
         )
         self._all: dict[str, Sequence] = {}
-        self._running: list[Sequence] = []
-        self._waiting: list[tuple[int, int, Sequence]] = []
-        self._waiting_count = 0
+        self._running: dict[int, Sequence] = {}
+        self._prefilling: list[Sequence] = []
+        self._decoding = Decoding(block_tokens=profile.block_tokens)
+        self._waiting = Waiting()
         self._no_blocks = False
         self._numbers = 0
+        self._seatings = 0
+        # Steps so far, and the one up to which decoding sequences have their blocks.
+        self._steps = 0
+        self._booked = 0
         self._stretch: Stretch | None = None
         self._chunks: list[tuple[Sequence, int]] = []
+        self._asleep = asleep
+        self._idle_since: Seconds = 0.0
         self._out: list[Happening] = []
-        self._prompt_tokens = 0
-        self._cached_tokens = 0
-        self._generated = 0
-        self._preemptions = 0
-        self._succeeded = 0
-        self._rejected = 0
-        self._cancelled = 0
+        self._counters = Counters()
 
     # What others ask of it
 
@@ -77,13 +66,17 @@ class Engine:
         at: Seconds,
         priority: int = 0,
         prefix: tuple[int, ...] = (),
+        prefilled: bool = False,
     ) -> None:
         """A request arrives. LOWER `priority` is served first, ties by arrival.
 
         `prefix` holds one hash per full block of prompt and, where known, of
         the output behind it, each over the whole text up to the block's end.
-        A request that cannot be taken ends in a `Rejected` happening. Raises
-        ValueError for an id still in the engine or sizes below one.
+        `prefilled`: the prompt's KV arrived from another engine; it needs its
+        blocks, but its first step decodes (unless it is evicted and computed again).
+        A request that cannot be taken ends in a `Rejected` happening; any other
+        wakes an engine that sleeps. Raises ValueError for an id still in the
+        engine or sizes below one.
         """
         if request_id in self._all:
             raise ValueError(f"request {request_id!r} is already in the engine")
@@ -92,7 +85,7 @@ class Engine:
         self._run_until(at)
         refused = self._refusal(request_id, prompt_tokens + output_tokens - 1)
         if refused is not None:
-            self._rejected += 1
+            self._counters.rejected += 1
             self._out.append(refused)
             return
         self._numbers += 1
@@ -104,11 +97,13 @@ class Engine:
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
             prefix=prefix,
+            transferred=prefilled,
         )
         self._all[request_id] = sequence
-        self._enqueue(sequence)
+        self._waiting.push(sequence)
         if self._stretch is None:
-            self._plan(at)
+            if not self._begin_to_wake(at):
+                self._plan(at)
         elif len(self._running) < self.profile.seats:
             self._cut(at)
 
@@ -118,10 +113,9 @@ class Engine:
         sequence = self._all.pop(request_id, None)
         if sequence is None:
             return False
-        self._cancelled += 1
-        sequence.gone = True
-        if not sequence.running:
-            self._waiting_count -= 1
+        self._counters.cancelled += 1
+        if not sequence.seat:
+            self._waiting.drop(sequence)
             # It may have been the one that the others wait behind.
             if len(self._running) < self.profile.seats:
                 self._cut(at)
@@ -133,9 +127,17 @@ class Engine:
             self._plan(at)
         return True
 
+    def wake(self, *, at: Seconds) -> None:
+        """Begin to wake up without a request, so that one to come need not wait; or stay awake."""
+        self._run_until(at)
+        if self._stretch is None and not self._begin_to_wake(at):
+            self._idle_since = at
+
     def advance(self, to: Seconds) -> tuple[Happening, ...]:
         """Let time pass until `to`: what happened since the last call, in order of time."""
         self._run_until(to)
+        if not self._out:
+            return ()
         happened = tuple(self._out)
         self._out.clear()
         return happened
@@ -155,37 +157,55 @@ class Engine:
         sequence = self._all.get(request_id)
         if sequence is None:
             return 0
-        return sequence.produced + (self._steps_done() if sequence.decoding else 0)
+        if not sequence.decoding:
+            return sequence.produced
+        return sequence.ahead + self._steps + self._steps_done() - sequence.prompt_tokens
 
     def gauges(self) -> Gauges:
-        """Load and counters by the time of the last call; O(batch)."""
-        done = self._steps_done()
-        decoding = [s for s in self._running if s.decoding] if done else []
-        growing = sum(self._blocks.growth(s, s.context_tokens + done - 1) for s in decoding)
+        """Load and counters by the time of the last call."""
+        counters, done = self._counters, self._steps_done()
+        held_to = max(self._booked, self._steps + done - 1)
+        growing = self._decoding.growth(self._booked, held_to)
         return Gauges(
             running=len(self._running),
-            waiting=self._waiting_count,
+            waiting=self._waiting.count,
             kv_used=(self._blocks.held + growing) / self._blocks.capacity,
-            prompt_tokens=self._prompt_tokens,
-            cached_tokens=self._cached_tokens,
-            generation_tokens=self._generated + done * len(decoding),
-            preemptions=self._preemptions,
-            succeeded=self._succeeded,
-            rejected=self._rejected,
-            cancelled=self._cancelled,
+            prompt_tokens=counters.prompt_tokens,
+            cached_tokens=counters.cached_tokens,
+            generation_tokens=counters.generated + done * self._decoding.count,
+            preemptions=counters.preemptions,
+            succeeded=counters.succeeded,
+            rejected=counters.rejected,
+            cancelled=counters.cancelled,
+            asleep=self._sleeps(self._now),
         )
+
+    # Sleep
+
+    def _sleeps(self, at: Seconds) -> bool:
+        after = self.profile.sleep_after_s
+        dozed_off = after is not None and self._stretch is None and at - self._idle_since >= after
+        return self._asleep or dozed_off
+
+    def _begin_to_wake(self, at: Seconds) -> bool:
+        """Whether the idle engine has to wake up; then a stretch without any work is the waking."""
+        if not self._sleeps(at):
+            return False
+        self._blocks.forget()
+        self._asleep = True
+        self._stretch = Stretch(start=at, first_s=self.profile.wake_s)
+        return True
 
     # Time
 
     def _run_until(self, at: Seconds) -> None:
         if at < self._now:
             raise ValueError(f"time runs backwards: {at} after {self._now}")
-        while self._stretch is not None:
-            end = self._stretch.end
-            if end > at:
-                break
-            self._apply(self._stretch.steps, end)
-            self._plan(end)
+        stretch = self._stretch
+        while stretch is not None and stretch.end <= at:
+            self._apply(stretch.steps, stretch.end)
+            self._plan(stretch.end)
+            stretch = self._stretch
         self._now = at
 
     def _steps_done(self) -> int:
@@ -203,88 +223,78 @@ class Engine:
             start=stretch.start + stretch.elapsed_s(done),
             first_s=stretch.first_s + done * stretch.growth_s,
             growth_s=stretch.growth_s,
-            steps=1,
         )
 
     def _apply(self, steps: int, at: Seconds) -> None:
         """Book `steps` steps that end at `at`: tokens, blocks, and who is through."""
-        finished = []
-        for sequence in self._running:
-            if sequence.left_to_prefill:
-                continue
-            self._blocks.grow(sequence, sequence.context_tokens + steps - 1)
-            sequence.produced += steps
-            self._generated += steps
-            if sequence.produced >= sequence.output_tokens:
-                finished.append(sequence)
-        for sequence, tokens in self._chunks:
-            sequence.left_to_prefill -= tokens
-            if sequence.left_to_prefill == 0:
-                self._prefilled(sequence, at)
-                if sequence.produced >= sequence.output_tokens:
-                    finished.append(sequence)
-        self._chunks = []
+        self._book(self._steps + steps - 1)
+        self._steps += steps
+        self._counters.generated += steps * self._decoding.count
+        finished = self._decoding.ended(self._steps)
+        if self._chunks:
+            chunks, self._chunks = self._chunks, []
+            for sequence, tokens in chunks:
+                sequence.left_to_prefill -= tokens
+                if sequence.left_to_prefill == 0:
+                    self._prefilled(sequence, at)
+                    if not sequence.decoding:
+                        finished.append(sequence)
         for sequence in finished:
             self._finish(sequence, at)
 
     def _prefilled(self, sequence: Sequence, at: Seconds) -> None:
+        """The prompt's KV is complete, and so is the first token behind it."""
         self._blocks.publish(sequence, sequence.context_tokens)
-        sequence.produced += 1
-        self._generated += 1
         if sequence.first_token_at is None:
             sequence.first_token_at = at
             self._out.append(FirstToken(id=sequence.id, at=at))
+        if sequence.decoding:
+            # Its KV was transferred: the step was one of decoding, and is counted as such.
+            return
+        self._prefilling.remove(sequence)
+        sequence.produced += 1
+        self._counters.generated += 1
+        if sequence.produced < sequence.output_tokens:
+            self._decoding.join(sequence, self._steps)
 
     def _finish(self, sequence: Sequence, at: Seconds) -> None:
+        if sequence.decoding:
+            self._stop_decoding(sequence)
         self._blocks.publish(sequence, sequence.context_tokens - 1)
         self._unseat(sequence)
-        sequence.gone = True
         del self._all[sequence.id]
-        self._succeeded += 1
-        seated_at = at if sequence.seated_at is None else sequence.seated_at
-        first_at = at if sequence.first_token_at is None else sequence.first_token_at
-        self._out.append(
-            Finished(
-                id=sequence.id,
-                at=at,
-                submitted_at=sequence.submitted_at,
-                first_token_at=first_at,
-                output_tokens=sequence.produced,
-                cached_tokens=sequence.cached_tokens,
-                waited_s=seated_at - sequence.submitted_at,
-                preemptions=sequence.preemptions,
-            )
-        )
+        self._counters.succeeded += 1
+        self._out.append(sequence.finished(at))
 
     # Who is in the next step
 
     def _plan(self, at: Seconds) -> None:
         """Compose the next step, and as many like it as nothing can change."""
         self._stretch = None
-        evicted = self._make_room()
-        decoding = [s for s in self._running if s.left_to_prefill == 0]
-        for sequence in decoding:
-            # Before anybody is seated, who would take the block.
-            self._blocks.grow(sequence, sequence.context_tokens)
-        budget = max(0, self.profile.step_tokens - len(decoding))
-        for sequence in self._running:
-            if sequence.left_to_prefill:
-                budget = self._give_chunk(sequence, budget)
+        self._asleep = False
+        decoding = self._decoding
+        evicted = self._make_room() if decoding.count else False
+        # Before anybody is seated, who would take the blocks.
+        self._book(self._steps)
+        budget = max(0, self.profile.step_tokens - decoding.count)
+        for sequence in self._prefilling:
+            budget = self._give_chunk(sequence, budget)
         if not evicted:
             self._seat_waiting(at, budget)
-        if not decoding and not self._chunks:
+        count = decoding.count
+        if not count and not self._chunks:
+            self._idle_since = at
             return
-        context = sum(s.context_tokens for s in decoding)
         self._stretch = Stretch(
             start=at,
             first_s=self.profile.step_time_s(
-                sequences=len(decoding),
-                context_tokens=context,
-                prefill_tokens=sum(tokens for _, tokens in self._chunks),
+                sequences=count,
+                context_tokens=decoding.context_tokens(self._steps),
+                prefill_tokens=sum([tokens for _, tokens in self._chunks]),
             ),
-            growth_s=len(decoding) * self.profile.context_s,
+            growth_s=count * self.profile.context_s,
             # After an eviction nobody was seated; the next step may seat again.
-            steps=1 if self._chunks or evicted else self._identical_steps(decoding),
+            steps=1 if self._chunks or evicted else self._identical_steps(count),
         )
 
     def _make_room(self) -> bool:
@@ -293,55 +303,57 @@ class Engine:
         The last one left always fits: `submit` rejects what the cache cannot hold.
         """
         evicted = False
-        while True:
-            decoding = [s for s in self._running if s.left_to_prefill == 0]
-            if self._lacking(decoding, 1) <= self._blocks.available:
-                return evicted
-            worst = max(self._running, key=lambda s: s.order)
+        while self._decoding.growth(self._booked, self._steps) > self._blocks.available:
+            worst = max(self._running.values(), key=lambda s: s.order)
             self._unseat(worst)
             worst.preemptions += 1
-            self._preemptions += 1
-            self._enqueue(worst)
+            self._counters.preemptions += 1
+            self._waiting.push(worst)
             evicted = True
+        return evicted
 
-    def _lacking(self, decoding: list[Sequence], steps: int) -> int:
-        """Blocks that `steps` more steps of these sequences need."""
-        return sum(self._blocks.growth(s, s.context_tokens + steps - 1) for s in decoding)
+    def _book(self, step: int) -> None:
+        """Give every decoding sequence the blocks for its context at `step`."""
+        if step > self._booked:
+            self._blocks.hold(self._decoding.growth(self._booked, step))
+            self._booked = step
 
-    def _identical_steps(self, decoding: list[Sequence]) -> int:
-        """Steps until the first of these finishes or the blocks run out; at least one."""
-        most = min(s.output_tokens - s.produced for s in decoding)
-        if self._lacking(decoding, most) <= self._blocks.available:
-            return most
-        low, high = 1, most - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._lacking(decoding, middle) <= self._blocks.available:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def _identical_steps(self, decoding: int) -> int:
+        """Steps until the first of the decoding ends or the blocks run out; at least one."""
+        if not decoding:
+            return 1
+        last = self._decoding.next_end() - 1
+        return self._decoding.reach(self._steps, last, self._blocks.available) + 1 - self._steps
 
     def _seat_waiting(self, at: Seconds, budget: int) -> None:
         self._no_blocks = False
-        while budget and len(self._running) < self.profile.seats and self._waiting:
-            sequence = self._waiting[0][2]
-            if sequence.gone:
-                heapq.heappop(self._waiting)
-                continue
+        while budget and self._waiting.count and len(self._running) < self.profile.seats:
+            sequence = self._waiting.head()
             if not self._blocks.take(sequence):
                 self._no_blocks = True
                 return
-            heapq.heappop(self._waiting)
-            self._waiting_count -= 1
-            self._running.append(sequence)
-            sequence.running = True
+            self._waiting.pop()
+            self._seatings += 1
+            sequence.seat = self._seatings
+            self._running[sequence.seat] = sequence
             if sequence.seated_at is None:
                 sequence.seated_at = at
-                sequence.cached_tokens = sequence.context_tokens - sequence.left_to_prefill
-                self._prompt_tokens += sequence.prompt_tokens
-                self._cached_tokens += sequence.cached_tokens
-            budget = self._give_chunk(sequence, budget)
+                sequence.cached_tokens = sequence.shared_blocks * self._blocks.block_tokens
+                self._counters.prompt_tokens += sequence.prompt_tokens
+                self._counters.cached_tokens += sequence.cached_tokens
+            if sequence.transferred:
+                budget -= 1
+                self._begin_transferred(sequence)
+            else:
+                self._prefilling.append(sequence)
+                budget = self._give_chunk(sequence, budget)
+
+    def _begin_transferred(self, sequence: Sequence) -> None:
+        """Its first step decodes; the KV will not be there again if it is evicted."""
+        sequence.transferred = False
+        sequence.left_to_prefill = 0
+        self._decoding.join(sequence, self._steps)
+        self._chunks.append((sequence, 0))
 
     def _give_chunk(self, sequence: Sequence, budget: int) -> int:
         """Spend budget on the sequence's prompt; what is left of it."""
@@ -350,15 +362,18 @@ class Engine:
             self._chunks.append((sequence, tokens))
         return budget - tokens
 
-    def _enqueue(self, sequence: Sequence) -> None:
-        heapq.heappush(self._waiting, (sequence.priority, sequence.number, sequence))
-        self._waiting_count += 1
+    def _stop_decoding(self, sequence: Sequence) -> None:
+        self._decoding.leave(sequence, step=self._steps, booked=self._booked)
 
     def _unseat(self, sequence: Sequence) -> None:
-        self._running.remove(sequence)
-        self._blocks.release(sequence)
-        sequence.running = False
+        if sequence.decoding:
+            self._stop_decoding(sequence)
+        elif sequence.left_to_prefill:
+            self._prefilling.remove(sequence)
+        del self._running[sequence.seat]
+        sequence.seat = 0
         sequence.left_to_prefill = 0
+        self._blocks.release(sequence)
 
     def _refusal(self, request_id: str, kv_tokens: int) -> Rejected | None:
         if self._blocks.needed(kv_tokens) > self._blocks.capacity:
@@ -368,9 +383,9 @@ class Engine:
         limit = self.profile.queue_limit
         if (
             limit is not None
-            and self._waiting_count >= limit
-            and (self._no_blocks or len(self._running) + self._waiting_count >= self.profile.seats)
+            and self._waiting.count >= limit
+            and (self._no_blocks or len(self._running) + self._waiting.count >= self.profile.seats)
         ):
-            why = f"the engine is busy: {self._waiting_count} requests wait, {limit} may"
+            why = f"the engine is busy: {self._waiting.count} requests wait, {limit} may"
             return Rejected(id=request_id, at=self._now, kind="busy", why=why)
         return None

@@ -23,7 +23,11 @@ what computing the prefix anew would take (our own study: late release without i
 
 
 class Rule(Protocol):
-    """A baseline as its source has it. Rules keep no state but what `heed` gives them."""
+    """A baseline as its source has it. Rules keep no state but what `heed` gives them.
+
+    A rule may also have the methods of `Heeding` and `Advising`, and
+    ``output_limit(view, call, endpoint) -> int | None``: the most tokens of the answer there.
+    """
 
     def order(self, view: View, call: Call) -> float:
         """Smaller is served first. Ties go by time of arrival, then by id."""
@@ -69,7 +73,8 @@ class BoundAtOnce:
         for order, _, call in ranked(view, self.rule):
             if endpoints := self.rule.allowed(view, call):
                 endpoint = self.rule.place(view, call, endpoints)
-                return _release(call, endpoint, order, f"{self.name}: bound at once")
+                why = f"{self.name}: bound at once"
+                return _release(view, self.rule, call, endpoint, order, why)
         return None
 
 
@@ -89,7 +94,9 @@ class ReleasedLate:
 
     def choose(self, view: View) -> Release | None:
         """The first call in the rule's order that has room somewhere and need not wait."""
-        if not view.any_room(one for one in view.endpoints.values() if one.up(view.at)):
+        # asked once for all calls: most of a long queue waits for an endpoint without a seat
+        seats = {one.id for one in view.endpoints.values() if one.has_room(0.0) and one.up(view.at)}
+        if not seats:
             return None
         ahead: dict[str, float] = {}
         for order, _, call in ranked(view, self.rule):
@@ -99,12 +106,13 @@ class ReleasedLate:
             if at_home is not None and self._waits_for(view, call, at_home, ahead):
                 ahead[home] = ahead.get(home, 0.0) + 1.0
                 continue
-            free = [one for one in endpoints if view.has_room(call, one)]
+            free = [one for one in endpoints if one.id in seats and view.has_room(call, one)]
             if free:
                 best = min(
                     free, key=lambda one: (finish_s(view, call, one), call.candidates.index(one.id))
                 )
-                return _release(call, best, order, f"{self.name}: first in order, has room")
+                why = f"{self.name}: first in order, has room"
+                return _release(view, self.rule, call, best, order, why)
         return None
 
     @staticmethod
@@ -125,12 +133,17 @@ def _take_over(policy: object, rule: Rule) -> None:
             setattr(policy, method, found)
 
 
-def _release(call: Call, endpoint: Endpoint, order: float, why: str) -> Release:
-    urgency = min(max(-order, -MAX_URGENCY), MAX_URGENCY)
+def _release(
+    view: View, rule: Rule, call: Call, endpoint: Endpoint, order: float, why: str
+) -> Release:
+    limit: Callable[[View, Call, Endpoint], int | None] | None
+    limit = getattr(rule, "output_limit", None)
+    urgency = min(max(0.0 - order, -MAX_URGENCY), MAX_URGENCY)  # 0.0, not -0.0, for no order
     return Release(
         call=call,
         endpoint=endpoint.id,
         urgency=urgency,
         why=why,
         scores=(Score(endpoint=endpoint.id, cost_s=order),),
+        output_limit=None if limit is None else limit(view, call, endpoint),
     )

@@ -1,21 +1,37 @@
-"""FCFS: the call that has waited longest goes first, to whichever endpoint has most room.
-
-What: late release in order of arrival (of the call, counted from its first
-attempt), blind to models, lengths and runs. Why choose it: the reference for
-fairness, and the floor that any order must beat. Inputs: none. Parameters: none.
-Trade-offs: short calls wait behind long ones; small and large models are used alike.
-"""
+"""First come, first served: by the call or by the run, bound at once or released late."""
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
 from headway.core.protocols import Release
 from headway.core.view import View
+from headway.policy.placing import Plain, least_full
 
 
-class Fcfs:
-    """First come, first served."""
+class Fcfs(Plain):
+    """Order of arrival of the calls, to the endpoint that is least full.
 
-    name = "fcfs"
+    What: a gateway that counts open calls in front of vLLM's own queue. Why choose it: what
+    stands in most places today. Inputs: open calls, seats. Parameters: none. Trade-offs: short
+    calls wait behind long ones, early ones of a run like late ones; models are used alike.
+    Source: vLLM's default scheduling policy ``fcfs``; the gateway takes argmin open / seats.
+    """
+
+    def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
+        """The fewest open calls for each seat."""
+        return least_full(call, endpoints)
+
+
+class FcfsReleased:
+    """FCFS held back: the call that has waited longest goes first, where most room is.
+
+    What: late release in order of arrival (of the call, counted from its first
+    attempt), blind to models, lengths, runs and prefixes. Why choose it: the reference for
+    fairness, and the floor that any order must beat. Inputs: none. Parameters: none.
+    Trade-offs: as `Fcfs`; no affinity, so it loses prefixes (``workflow-fcfs+release`` keeps
+    them). Source: none, the least that a late release can be.
+    """
+
+    name = "fcfs+release"
     binds_early = False
 
     def choose(self, view: View) -> Release | None:
@@ -26,7 +42,7 @@ class Fcfs:
         for call in ordered:
             with_room = [one for one in view.candidates(call) if view.has_room(call, one)]
             if with_room:
-                best = min(with_room, key=lambda one: _filled(one, call))
+                best = least_full(call, with_room)
                 return Release(
                     call=call,
                     endpoint=best.id,
@@ -36,7 +52,17 @@ class Fcfs:
         return None
 
 
-def _filled(endpoint: Endpoint, call: Call) -> tuple[float, int, int]:
-    """How full an endpoint is; ties by fewer calls, then by the user's order."""
-    share = endpoint.sequences / endpoint.room if endpoint.room else 0.0
-    return (share, endpoint.sequences, call.candidates.index(endpoint.id))
+class WorkflowFcfs(Plain):
+    """Order of arrival of the runs, with prefix affinity.
+
+    What: calls of the run that came first go first, to where they are done first, cached
+    prefixes counted. Why choose it: needs no prediction for its order, short tails of
+    completion; the policy by which loads are fixed. Inputs: start of the run; lengths for the
+    place. Parameters: none. Trade-offs: short runs wait behind long ones, so slowdown is poor.
+    Source: HexAGenT's baseline Workflow-FCFS (arXiv 2605.16637) and Parrot's application order
+    (arXiv 2405.19888): order = arrival of the run, a_w.
+    """
+
+    def order(self, view: View, call: Call) -> float:
+        """When the whole run began."""
+        return view.runs[call.run].root.started_at

@@ -28,7 +28,7 @@ from predicted tokens in flight is Chimera's (arXiv 2603.22206).
 import math
 from dataclasses import dataclass
 
-from headway.core.calls import Call
+from headway.core.calls import Call, CallKey
 from headway.core.commands import Score
 from headway.core.endpoints import Endpoint
 from headway.core.protocols import Release, Wait
@@ -112,9 +112,7 @@ class Headway:
         ahead: dict[str, float] = {}
         room_for: dict[tuple[str, ...], bool] = {}
         look_again, priced = math.inf, 0
-        for (_, order), _, call in sorted(
-            (self._order(view, call), call.key, call) for call in view.waiting
-        ):
+        for _, order, _, call in sorted(self._ordered(view)):
             alike = call.candidates + call.avoid
             room = room_for.get(alike)
             if room is None:
@@ -150,18 +148,31 @@ class Headway:
 
     # -- order -----------------------------------------------------------------------------------
 
-    def _order(self, view: View, call: Call) -> tuple[int, float]:
-        """(0 if held too long, W * H / (age + T), nearer for a run whose deadline is at risk)."""
-        left_s = max(call.rest_s, LEAST_S)
-        root = view.runs[call.run].root
-        age_s = root.age_s(view.at)
-        order = call.rest_tokens * (root.attained_s + left_s) / (age_s + left_s)
-        deadline_s = view.deadline_s(call)
-        if deadline_s is not None:
-            slack = (deadline_s - age_s) / left_s
-            if 1.0 <= slack < 3.0:
-                order *= slack / 3.0
-        return (0 if view.at - call.ready_at > self._age_guard_s else 1, order)
+    def _ordered(self, view: View) -> list[tuple[int, float, CallKey, Call]]:
+        """For each waiting call: 0 if held too long, its order, its key, itself.
+
+        The order is ``W * H / (age + T)``, nearer for a run whose deadline is at risk.
+        """
+        found = []
+        at, runs, held_since = view.at, view.runs, view.at - self._age_guard_s
+        class_deadlines = view.pool.class_deadlines
+        for call in view.waiting:  # hundreds in an overload, at every release: few calls in here
+            ask = call.ask
+            root = runs[ask.run]
+            if root.parent is not None:
+                root = root.root
+            left_s = call.rest_s if call.rest_s > LEAST_S else LEAST_S
+            age_s = at - root.started_at - root.paused_s if root.running else root.age_s(at)
+            order = call.rest_tokens * (root.attained_s + left_s) / (age_s + left_s)
+            deadline_s = root.deadline_s if root.deadline_s is not None else ask.deadline_s
+            if deadline_s is None and class_deadlines:
+                deadline_s = class_deadlines.get(root.service_class)
+            if deadline_s is not None:
+                slack = (deadline_s - age_s) / left_s
+                if 1.0 <= slack < 3.0:
+                    order *= slack / 3.0
+            found.append((0 if call.ready_at < held_since else 1, order, call.key, call))
+        return found
 
     # -- price -----------------------------------------------------------------------------------
 

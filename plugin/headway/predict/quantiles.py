@@ -67,15 +67,16 @@ class ShrunkQuantiles:
         """The prediction; learns nothing. 0 <= p50 <= p90."""
         p50, p90 = self._prior
         samples = 0
-        for window in self._chain(query, learning=False):
+        place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
+        for window in self._chains.get(place) or self._chain(query, learning=False):
             size = window.size
             if size:
                 weight = size / (size + SHRINK)
-                median, high = window.pair()
+                median, high = window.known_pair or window.pair()
                 p50 += weight * (median - p50)
                 p90 += weight * (high - p90)
                 samples = window.count
-        return Estimate(p50=p50, p90=max(p90, p50), samples=samples)
+        return Estimate(p50=p50, p90=p90 if p90 > p50 else p50, samples=samples)
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""

@@ -17,7 +17,7 @@ from headway.core.types import Seconds
 TRACE_FORMAT = 1
 
 
-class TraceHeader(msgspec.Struct, frozen=True, kw_only=True):
+class TraceHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """First line of a trace file. `source` says where the numbers come from, for attribution."""
 
     headway_trace: int
@@ -25,7 +25,9 @@ class TraceHeader(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
-class TraceNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TraceNode(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One node of a run.
 
     `parents` are places in the run's `nodes`, all smaller than this node's own;
@@ -50,7 +52,9 @@ class TraceNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
 
 
-class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Label(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """How one model did on a question.
 
     `chance` is its success probability given the question's difficulty, told by the
@@ -62,7 +66,9 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     chance: float | None = None
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Question(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """A task with known answers: `labels` by model. `kind` is the set's own category."""
 
     kind: str
@@ -71,7 +77,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
 
 
-class TraceRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TraceRun(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One run. `group` names the underlying task: never train on a group and test on it.
 
     `arrival_s` is when it was recorded to arrive (None: not known), `ok` whether it was

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headway.sim.knee import KneeSearch, Sureness
 from headway_samples.demo.arms import SAMPLES, baseline
 from headway_samples.demo.arrivals import Share, draw_arrivals
 from headway_samples.demo.driver import Load, Outcome, drive
-from headway_samples.demo.knee import KneeSearch, Sureness
 from headway_samples.pool import SamplePool
 from headway_samples.processes import emulator
 

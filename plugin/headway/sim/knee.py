@@ -2,11 +2,17 @@
 
 Sans-IO: `KneeSearch` says which rate to try next and is told the ratio that
 was measured there; it doubles or halves until the knee lies between two rates,
-then cuts the bracket at its geometric middle.
+then cuts the bracket at its geometric middle. `find_knee` drives it in virtual time.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
+
+import msgspec
+
+from headway.core.errors import ConfigError
+from headway.core.types import Seconds
 
 KNEE_RATIO = 3.0
 Sureness = Literal["bracketed", "at least", "at most", "guessed"]
@@ -60,3 +66,55 @@ class KneeSearch:
             return min(low, high)
         share = (KNEE_RATIO - low_ratio) / (high_ratio - low_ratio)
         return float(low * (high / low) ** share)
+
+    @property
+    def bracket(self) -> float:
+        """How far apart the two rates around the knee are, as a share; infinite without both."""
+        if self._below is None or self._above is None:
+            return math.inf
+        return self._above[0] / self._below[0] - 1.0
+
+
+TOLERANCE = 0.03
+"""Of the rate: the noise of a few hundred runs is larger."""
+PLAYS = 14
+STRIDE = 1.6
+
+
+class FoundKnee(msgspec.Struct, frozen=True, kw_only=True):
+    """A knee: `rate` in runs a second, mean completion when idle, and what was tried."""
+
+    rate: float
+    idle_s: Seconds
+    probes: tuple[tuple[float, float], ...]
+
+
+def find_knee(
+    mean_at: Callable[[float], Seconds],
+    *,
+    idle_s: Seconds,
+    guess: float,
+    plays: int = PLAYS,
+    tolerance: float = TOLERANCE,
+) -> FoundKnee:
+    """The rate at which `mean_at` (mean completion by rate) is three times `idle_s`.
+
+    `probes` of the answer are (rate, ratio) of every play. Raises `ConfigError` if the knee is
+    not between two of them after `plays`: a rate that was made up must not stand for load 1.
+    """
+    if not 0.0 < idle_s < math.inf:
+        raise ConfigError(f"the idle completion is {idle_s} s: there is no knee to look for")
+    search = KneeSearch(guess, step=STRIDE)
+    probes: list[tuple[float, float]] = []
+    while len(probes) < plays and search.bracket > tolerance:
+        rate = search.next_rate()
+        ratio = mean_at(rate) / idle_s
+        search.tell(rate, ratio)
+        probes.append((rate, ratio))
+    if search.sureness != "bracketed":
+        told = ", ".join(f"{ratio:.2f}x at {rate:.3g}/s" for rate, ratio in probes)
+        raise ConfigError(
+            f"no knee within {plays} plays: mean completion was {told}; 3x was never crossed: "
+            "play more runs, or raise knee_plays"
+        )
+    return FoundKnee(rate=search.knee(), idle_s=idle_s, probes=tuple(probes))

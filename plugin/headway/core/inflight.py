@@ -1,0 +1,212 @@
+"""The calls on one server as predicted: how far they are, and what is still to come.
+
+Progress is counted in decode steps of the server, so that a call's share of the work is
+known without looking at it: it is as far as the steps since it began. Sums are kept as
+calls come, wear out and go, so every question is answered in O(log n). Calls beyond the
+server's seats stand in line and do not progress. Congestion follows Chimera (arXiv
+2603.22206, sec. 3): predicted tokens in flight times the time of a decode step over the
+sequences decoded at once.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass
+
+from headway.core.calls import CallKey
+from headway.core.types import Seconds
+
+WORN_OUT_SHARE = 0.1
+"""A call that outlived its prediction still has this share of it ahead."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """One call on an endpoint, as predicted at its release, when `speed` was believed.
+
+    `begun` is the server's step count when it got a seat; None while it stands in line.
+    `rest_tokens` are the run's horizon (work in tokens) with this call.
+    """
+
+    prompt_tokens: int
+    output_tokens: float
+    kv_tokens: float
+    released_at: Seconds
+    speed: float = 1.0
+    uncached_tokens: float = 0.0
+    rest_tokens: float = 0.0
+    begun: float | None = None
+    worn: bool = False
+
+
+class InFlight:
+    """All calls on one server; endpoints of the server share it.
+
+    `pace` must be told whenever the length of a step may have changed.
+    """
+
+    __slots__ = (
+        "_at",
+        "_context",
+        "_ends",
+        "_fresh",
+        "_fresh_begun",
+        "_fresh_end",
+        "_kv",
+        "_line",
+        "_line_tokens",
+        "_number",
+        "_step_s",
+        "_steps",
+        "_wears",
+        "_worn_ends",
+        "_worn_left",
+        "loads",
+    )
+
+    def __init__(self) -> None:
+        self.loads: dict[CallKey, Load] = {}
+        self._at: Seconds = 0.0
+        self._number = 0
+        self._step_s: Seconds = 1.0
+        self._clear()
+
+    def _clear(self) -> None:
+        """An empty server: sums start anew, so that rounding does not pile up."""
+        self._steps = 0.0
+        self._fresh = 0
+        self._fresh_begun = self._fresh_end = self._worn_left = 0.0
+        self._context = self._kv = self._line_tokens = 0.0
+        self._line: deque[CallKey] = deque()
+        self._wears: list[tuple[float, int, CallKey]] = []
+        self._ends: list[tuple[float, int, CallKey]] = []
+        self._worn_ends: list[tuple[float, int, CallKey]] = []
+
+    def __repr__(self) -> str:
+        return f"InFlight({self.loads!r})"
+
+    @property
+    def seated(self) -> int:
+        """Calls that progress."""
+        return len(self.loads) - len(self._line)
+
+    @property
+    def kv_tokens(self) -> float:
+        """KV tokens that the calls may come to hold (prompt and P90 of the output, each)."""
+        return self._kv
+
+    def pace(self, at: Seconds, step_s: Seconds) -> None:
+        """From `at` on a step takes `step_s`."""
+        self._advance(at)
+        self._step_s = step_s
+
+    def add(self, key: CallKey, load: Load, room: int | None) -> None:
+        """A call was released to the server, which seats `room` at once (None: any number)."""
+        if not self.loads:
+            self._at = load.released_at
+        self._advance(load.released_at)
+        self.loads[key] = load
+        load.begun = None
+        self._kv += load.kv_tokens
+        if room is not None and self.seated > room:
+            self._line.append(key)
+            self._line_tokens += load.output_tokens
+        else:
+            # told late, it began before what has been counted
+            late_s = max(self._at - load.released_at, 0.0)
+            self._seat(key, load, self._steps - late_s / self._step_s)
+
+    def remove(self, key: CallKey, at: Seconds, room: int | None) -> Load | None:
+        """A call is closed; None if it was not here. The first in line gets its seat."""
+        load = self.loads.pop(key, None)
+        if load is None:
+            return None
+        if not self.loads:
+            self._clear()
+            return load
+        self._advance(at)
+        self._kv -= load.kv_tokens
+        if load.begun is None:
+            self._line.remove(key)
+            self._line_tokens -= load.output_tokens
+            return load
+        self._unseat(load)
+        while self._line and (room is None or self.seated < room):
+            first = self._line.popleft()
+            waited = self.loads[first]
+            self._line_tokens -= waited.output_tokens
+            self._seat(first, waited, self._steps)
+        return load
+
+    def tokens_left(self, at: Seconds) -> float:
+        """Predicted output tokens that are still to come, of all calls."""
+        self._advance(at)
+        left = self._fresh_end - self._fresh * self._steps
+        return max(left, 0.0) + self._worn_left + self._line_tokens
+
+    def context_tokens(self, at: Seconds) -> float:
+        """Tokens of prompts and answers that the seated calls attend to."""
+        self._advance(at)
+        done = self._fresh * self._steps - self._fresh_begun
+        return self._context + max(done, 0.0)
+
+    def least_left(self, at: Seconds) -> float:
+        """The fewest tokens that any seated call still has to come; 0 of none."""
+        self._advance(at)
+        ends, worn = self._ends, self._worn_ends
+        while ends and not self._current(ends[0], worn=False):
+            heapq.heappop(ends)
+        while worn and not self._current(worn[0], worn=True):
+            heapq.heappop(worn)
+        least = ends[0][0] - self._steps if ends else float("inf")
+        least = min(least, worn[0][0]) if worn else least
+        return max(least, 0.0) if least < float("inf") else 0.0
+
+    def _current(self, entry: tuple[float, int, CallKey], *, worn: bool) -> bool:
+        load = self.loads.get(entry[2])
+        return load is not None and load.begun is not None and load.worn is worn
+
+    def _seat(self, key: CallKey, load: Load, begun: float) -> None:
+        load.begun, load.worn = begun, False
+        self._number += 1
+        output = load.output_tokens
+        self._fresh += 1
+        self._fresh_begun += begun
+        self._fresh_end += begun + output
+        self._context += load.prompt_tokens
+        worn_at = begun + (1.0 - WORN_OUT_SHARE) * output
+        heapq.heappush(self._wears, (worn_at, self._number, key))
+        heapq.heappush(self._ends, (begun + output, self._number, key))
+        self._wear_out()
+
+    def _unseat(self, load: Load) -> None:
+        assert load.begun is not None
+        self._context -= load.prompt_tokens
+        if load.worn:
+            self._worn_left -= load.output_tokens * WORN_OUT_SHARE
+            self._context -= load.output_tokens
+        else:
+            self._fresh -= 1
+            self._fresh_begun -= load.begun
+            self._fresh_end -= load.begun + load.output_tokens
+
+    def _advance(self, at: Seconds) -> None:
+        """Count the steps until `at`. Who asks, and how often, makes no difference."""
+        if at > self._at:
+            self._steps += (at - self._at) / self._step_s
+            self._at = at
+            self._wear_out()
+
+    def _wear_out(self) -> None:
+        """Calls that have come as far as was predicted stay, with a share of it ahead."""
+        wears = self._wears
+        while wears and wears[0][0] <= self._steps:
+            _, number, key = heapq.heappop(wears)
+            load = self.loads.get(key)
+            if load is None or load.begun is None or load.worn:
+                continue
+            self._unseat(load)
+            load.worn = True
+            left = load.output_tokens * WORN_OUT_SHARE
+            self._worn_left += left
+            self._context += load.prompt_tokens + load.output_tokens
+            heapq.heappush(self._worn_ends, (left, number, key))

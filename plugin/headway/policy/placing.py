@@ -1,0 +1,61 @@
+"""What baselines have in common: where a call goes if their source does not say."""
+
+from typing import Any, ClassVar
+
+from headway.core.calls import Call
+from headway.core.endpoints import Endpoint
+from headway.core.types import Seconds
+from headway.core.view import View
+from headway.policy.binding import finish_s
+
+Sweep = tuple[dict[str, Any], ...]
+"""Sets of parameters that the laboratory tries, to report the best: what a source leaves open."""
+
+
+class Plain:
+    """A rule that leaves everything open: in order of arrival, anywhere, where it is done first.
+
+    Bound at once its urgency is always 0: the engine's queue is in order of arrival by itself.
+    """
+
+    SWEEP: ClassVar[Sweep] = ({},)
+
+    def order(self, view: View, call: Call) -> float:
+        """The same for all: ties go by arrival."""
+        return 0.0
+
+    def allowed(self, view: View, call: Call) -> list[Endpoint]:
+        """Every candidate."""
+        return view.candidates(call)
+
+    def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
+        """Where it would be done first."""
+        return earliest_finish(view, call, endpoints)
+
+
+def earliest_finish(view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
+    """The one of `endpoints` that would be done first, cached prefix and engine queues counted.
+
+    Baselines without affinity lose by up to four times on long prefixes (our own study), so
+    each whose source does not say where calls go gets this. Ties go by the user's order.
+    """
+
+    def done_s(one: Endpoint) -> tuple[Seconds, int]:
+        return finish_s(view, call, one), call.candidates.index(one.id)
+
+    return min(endpoints, key=done_s)
+
+
+def fewest_open(call: Call, endpoints: list[Endpoint]) -> Endpoint:
+    """The one of `endpoints` with the fewest open calls. Ties go by the user's order."""
+    return min(endpoints, key=lambda one: (one.sequences, call.candidates.index(one.id)))
+
+
+def least_full(call: Call, endpoints: list[Endpoint]) -> Endpoint:
+    """The one with the fewest open calls for each of its seats; ties by fewer calls, then order."""
+
+    def filled(one: Endpoint) -> tuple[float, int, int]:
+        share = one.sequences / one.room if one.room else 0.0
+        return (share, one.sequences, call.candidates.index(one.id))
+
+    return min(endpoints, key=filled)

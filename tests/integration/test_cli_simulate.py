@@ -1,0 +1,103 @@
+"""`headway simulate` as a user meets it: the real world on small cells, and clear refusals."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headway.sim.results import read_results
+
+SUITE = """\
+name: tiny
+about: a test
+knee_policy: least-busy
+pools:
+  - name: one
+    reference: qwen2.5-7b
+    sites: [{preset: qwen2.5-7b@a100, seats: 4}]
+traces:
+  - name: chain
+    pools: [one]
+    bodies: [{family: chain, bodies: 20}]
+policies: [fcfs, headway]
+sizes:
+  quick: {seeds: 1, runs: 12, loads: [0.8], history: 5, knee_plays: 0}
+  default: {}
+  full: {}
+"""
+
+
+def headway(
+    *arguments: str, cwd: Path, hash_seed: str = "random"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "headway.cli.main", "simulate", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "COLUMNS": "120"},
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def test_without_a_suite_it_lists_them(tmp_path: Path) -> None:
+    done = headway(cwd=tmp_path)
+    assert done.returncode == 0
+    for name in ("agentic", "chimera", "hexagent", "light", "maestro", "prefix"):
+        assert name in done.stdout
+
+
+def test_a_suite_gives_numbers_a_page_and_a_table(tiny: Path, tmp_path: Path) -> None:
+    done = headway("./tiny.yaml", "--quick", "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "headway" in done.stdout and "fcfs" in done.stdout
+    folder = tmp_path / "simulate-out" / "tiny"
+    results = read_results(folder / "results.json")
+    assert [row.policy for row in results.cells] == ["fcfs", "headway"]
+    assert all(row.measures.failed == 0 for row in results.cells)
+    assert results.command.startswith("headway simulate ./tiny.yaml --quick")
+    assert "<html" in (folder / "report.html").read_text()[:200].lower()
+
+
+def test_neither_workers_nor_the_hash_seed_change_a_number(tiny: Path, tmp_path: Path) -> None:
+    found = []
+    for out, workers, hash_seed in (("a", "1", "0"), ("b", "2", "1")):
+        arguments = ("./tiny.yaml", "--quick", "--workers", workers, "--out", out)
+        done = headway(*arguments, cwd=tmp_path, hash_seed=hash_seed)
+        assert done.returncode == 0, done.stderr
+        rows = read_results(tmp_path / out / "results.json").cells
+        found.append([(r.policy, r.measures.mean_s, r.measures.req95, r.rate) for r in rows])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("lite",), "no suite 'lite'; did you mean `light`?"),
+        (("light", "--policy", "hedway"), "no policy 'hedway'; did you mean `headway`?"),
+        (("light", "--load", "much"), "--load: 'much' is no number"),
+        (("light", "--load", "-1"), "a load is 0 (idle) or a multiple of the knee, not -1"),
+        (("light", "--load", "40"), "load 40 is far beyond capacity"),
+        (("light", "--quick", "--full"), "--quick and --full exclude each other"),
+        (("chimera", "--quick"), "needs the data set `zeroeval_routing`"),
+        (("chimera", "--quick", "--data", "."), "`zeroeval_routing`, which trace"),
+        (("--journal", "j"), "--journal JOURNAL and --pool headway.yaml belong together"),
+        (("--journal", "j", "--pool", "p"), "there is no j"),
+        (("light", "--journal", "j", "--pool", "p"), "exclude each other"),
+        (("./none.yaml",), "cannot read none.yaml"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    done = headway(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout

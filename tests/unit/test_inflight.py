@@ -1,0 +1,103 @@
+"""What is in flight on a server: sums that are kept, against a look at every call."""
+
+import random
+
+import pytest
+
+from headway.core.calls import CallKey
+from headway.core.inflight import WORN_OUT_SHARE, InFlight, Load
+from headway.core.types import CallId
+
+
+def key(name: object) -> CallKey:
+    return (CallId(str(name)), 1)
+
+
+def load(output: float, *, at: float = 0.0, prompt: int = 100) -> Load:
+    return Load(
+        prompt_tokens=prompt, output_tokens=output, kv_tokens=prompt + output, released_at=at
+    )
+
+
+def test_progress_is_counted_in_steps_and_a_worn_call_keeps_a_share() -> None:
+    one = InFlight()
+    one.pace(0.0, 0.01)
+    one.add(key("x"), load(300), room=None)
+    one.add(key("y"), load(100), room=None)
+    assert one.tokens_left(0.0) == 400
+    # 50 steps: 250 and 50 are left; both attend to their prompts and 50 tokens each
+    assert one.tokens_left(0.5) == 300
+    assert one.least_left(0.5) == 50
+    assert one.context_tokens(0.5) == 300
+    # 200 steps: 100 of x are left, y is worn out and taken to have a tenth ahead
+    assert one.tokens_left(2.0) == 110
+    assert one.least_left(2.0) == 10
+
+
+def test_calls_beyond_the_seats_stand_in_line_and_do_not_progress() -> None:
+    one = InFlight()
+    one.pace(0.0, 0.01)
+    for name in "abc":
+        one.add(key(name), load(100), room=2)
+    assert one.seated == 2
+    assert one.tokens_left(0.5) == 50 + 50 + 100
+    one.remove(key("a"), 0.5, room=2)  # c gets the seat, at step 50
+    assert one.seated == 2
+    assert one.tokens_left(0.7) == 30 + 80
+    assert one.remove(key("a"), 0.7, room=2) is None
+
+
+def test_a_call_told_late_began_before() -> None:
+    one = InFlight()
+    one.pace(0.0, 0.01)
+    one.add(key("a"), load(100), room=None)
+    one.tokens_left(0.5)
+    one.add(key("late"), load(100, at=0.2), room=None)
+    assert one.tokens_left(0.5) == pytest.approx(50 + 70)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_sums_are_those_of_all_calls(seed: int) -> None:
+    rng = random.Random(seed)
+    room = rng.choice([None, 3, 8])
+    one, at, naive, line = InFlight(), 0.0, {}, []  # type: ignore[var-annotated]
+    steps, step_s = 0.0, 0.02
+    one.pace(0.0, step_s)
+    for number in range(200):
+        dt = rng.random() * 0.3
+        at, steps = at + dt, steps + dt / step_s
+        if naive and rng.random() < 0.45:
+            gone = rng.choice(sorted(naive))
+            one.remove(key(gone), at, room)
+            del naive[gone]
+            line = [name for name in line if name != gone]
+            while line and (room is None or len(naive) - len(line) < room):
+                first = line.pop(0)
+                naive[first] = (naive[first][0], steps)
+        else:
+            output = float(rng.randint(1, 60))
+            seated = room is None or len(naive) - len(line) < room
+            one.add(key(number), load(output, at=at), room)
+            naive[number] = (output, steps)
+            if not seated:
+                line.append(number)
+        left = sum(
+            output if name in line else max(output - (steps - begun), output * WORN_OUT_SHARE)
+            for name, (output, begun) in naive.items()
+        )
+        assert one.tokens_left(at) == pytest.approx(left, abs=1e-6)
+        assert one.seated == len(naive) - len(line)
+        assert one.kv_tokens == pytest.approx(sum(100 + output for output, _ in naive.values()))
+
+
+def test_asking_changes_nothing() -> None:
+    often, once = InFlight(), InFlight()
+    for one in (often, once):
+        one.pace(0.0, 0.01)
+        for number in range(5):
+            one.add(key(number), load(50.0 * (number + 1)), room=3)
+    for moment in range(100):
+        often.tokens_left(moment / 100)
+        often.least_left(moment / 100)
+    assert often.tokens_left(1.0) == pytest.approx(once.tokens_left(1.0))
+    assert often.least_left(1.0) == pytest.approx(once.least_left(1.0))

@@ -1,0 +1,134 @@
+"""Readiness apart from release: budgets, order and what is heard of queues, worked by hand.
+
+Work is prompt tokens + 4 * 200 tokens of output before anything was seen.
+"""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from headway.core.types import RunId
+from headway.policy.readiness import LOOK_EVERY, Readiness
+from tests.support.telling import Teller, endpoint, granted, pool
+
+CHARS = 4  # of a token
+
+
+def one_endpoint(**params: Any) -> Teller:
+    return Teller(pool(endpoint("a", seats=64, prefill_s=0.0)), policy="readiness", **params)
+
+
+def budget(told: Teller) -> dict[str, float]:
+    assert isinstance(told.scheduler.policy, Readiness)
+    return dict(told.scheduler.policy.snapshot()["budgets"])
+
+
+def answered(told: Teller, *, calls: int, first_token_s: float) -> None:
+    """So many calls, one after the other, each a run of its own that takes no time."""
+    for place in range(calls):
+        name = f"{told.now}-{place}"
+        told.ready(name, run=name)
+        told.ended(name, first_token_s=first_token_s)
+        told.run_ended(name)
+    told.tick(told.now + 1.0)
+
+
+def test_work_is_committed_up_to_the_budget() -> None:
+    # 120,000: one of 100,000 + 800 fits, with 18,000 + 800 it is 119,600, with 800 more 120,500
+    told = one_endpoint()
+    assert granted(told.ready("c1", prompt_chars=100_000 * CHARS)) == [("c1", "a")]
+    assert granted(told.ready("c2", prompt_chars=18_000 * CHARS)) == [("c2", "a")]
+    assert granted(told.ready("c3", prompt_chars=100 * CHARS)) == []
+    assert granted(told.ended("c2")) == [("c3", "a")]
+
+
+def test_one_of_any_size_is_taken_when_nothing_is_committed() -> None:
+    told = one_endpoint()
+    assert granted(told.ready("c1", prompt_chars=500_000 * CHARS)) == [("c1", "a")]
+    assert granted(told.ready("c2", prompt_chars=500_000 * CHARS)) == []
+    assert granted(told.ended("c1")) == [("c2", "a")]
+
+
+def test_least_work_goes_first_unless_a_run_is_in_the_tail() -> None:
+    # Weight of the tail 0.5: cost 0.5, in the tail 0.5 + 0.5 / 0.05 = 10.5.
+    # c1: 20,800 of work; c2: 2,800; c3: 40,800 in the tail, 10.5 / 40,800 > 0.5 / 2,800
+    told = one_endpoint(tail_weight=0.5)
+    answered(told, calls=20, first_token_s=0.0)
+    told.ready("big", run="r0", prompt_chars=500_000 * CHARS)
+    told.ready("c1", run="r1", prompt_chars=20_000 * CHARS)
+    told.ready("c2", run="r2", prompt_chars=2_000 * CHARS)
+    told.ready("c3", run="r3", prompt_chars=40_000 * CHARS, run_age_s=0.5)
+    assert [call for call, _ in granted(told.ended("big"))] == ["c3", "c2", "c1"]
+
+
+def test_too_few_runs_have_no_tail() -> None:
+    told = one_endpoint(tail_weight=0.5)
+    answered(told, calls=19, first_token_s=0.0)
+    told.ready("big", run="r0", prompt_chars=500_000 * CHARS)
+    told.ready("c2", run="r2", prompt_chars=2_000 * CHARS)
+    told.ready("c3", run="r3", prompt_chars=40_000 * CHARS, run_age_s=0.5)
+    assert [call for call, _ in granted(told.ended("big"))] == ["c2", "c3"]
+
+
+def test_a_turn_held_too_long_goes_first_and_nothing_passes_it() -> None:
+    told = one_endpoint()
+    told.ready("c0", prompt_chars=100_000 * CHARS)
+    told.ready("big", run="r1", prompt_chars=90_000 * CHARS, hold_limit_s=1000.0)
+    assert granted(told.ready("c1", run="r2", at=179.0)) == [("c1", "a")]
+    assert granted(told.ready("c2", run="r3", at=181.0)) == []
+    assert [call for call, _ in granted(told.ended("c0"))] == ["big", "c2"]
+
+
+@pytest.mark.parametrize(
+    ("first_token_s", "waiting", "tokens"),
+    [
+        (0.5, 0, 140_000.0),  # within all targets: a step up
+        (1.5, 0, 96_000.0),  # mean wait over 1 s: down by a fifth
+        (0.5, 3, 96_000.0),  # more than 2 wait
+    ],
+)
+def test_the_budget_follows_the_queue(first_token_s: float, waiting: int, tokens: float) -> None:
+    told = one_endpoint(step_tokens=20_000.0)
+    told.seen("a", waiting=waiting)
+    answered(told, calls=LOOK_EVERY, first_token_s=first_token_s)
+    assert budget(told) == {"a": pytest.approx(tokens)}
+
+
+def test_the_budget_stays_within_its_bounds() -> None:
+    told = one_endpoint(step_tokens=20_000.0)
+    answered(told, calls=40 * LOOK_EVERY, first_token_s=0.0)
+    assert budget(told) == {"a": 300_000.0}
+    told.seen("a", waiting=9)
+    answered(told, calls=40 * LOOK_EVERY, first_token_s=0.0)
+    assert budget(told) == {"a": 30_000.0}
+
+
+def test_a_run_stays_where_its_prefix_is_if_the_budget_has_room() -> None:
+    of = pool(endpoint("a", seats=9), endpoint("b", seats=9))
+    told = Teller(of, policy="readiness")
+    told.sent("c0", "b")
+    told.ended("c0", run="r1")
+    told.sent("other", "b", run="r9")
+    assert granted(told.ready("c1")) == [("c1", "b")]
+    assert granted(told.ready("c2", run="r2")) == [("c2", "a")]
+
+
+def test_a_snapshot_is_all_that_it_learned_of_the_past() -> None:
+    told = one_endpoint()
+    answered(told, calls=40, first_token_s=9.0)
+    before = told.scheduler.snapshot()["policy"]
+    assert len(before["flows"]) == 40 and before["budgets"][0][1] < 120_000
+    fresh = Readiness()
+    fresh.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
+    assert fresh.snapshot() == before
+    with pytest.raises((KeyError, TypeError)):
+        fresh.restore({"nonsense": 1})
+
+
+def test_runs_that_are_over_are_forgotten() -> None:
+    told = one_endpoint()
+    answered(told, calls=300, first_token_s=0.0)
+    assert isinstance(told.scheduler.policy, Readiness)
+    assert RunId("0.0-0") not in told.scheduler.policy._open
+    assert len(told.scheduler.policy._open) <= 64
