@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from headway.core.types import NodeId, RunId
 from headway.sim.results import read_results
+from tests.support.journals import Recording
+from tests.support.telling import endpoint, pool
 
 SUITE = """\
 name: tiny
@@ -101,3 +104,63 @@ def test_bad_input_is_told_in_a_line(arguments: tuple[str, ...], told: str, tmp_
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
+
+
+POOL = """\
+endpoints:
+  - id: a
+    url: http://127.0.0.1:8101/v1
+    model: small
+    engine: emulated
+    profile: {prefill_s: 0.0001, step_s: 0.01, seats: 4, kv_tokens: 100000}
+models:
+  agent: [small]
+"""
+
+
+def recorded(folder: Path) -> Path:
+    """A journal of six runs, one a second, each of two calls of 100 and 40 tokens."""
+    told = Recording(folder, pool(endpoint("a")))
+    for number in range(6):
+        run = f"r{number}"
+        told.run_started(run, at=float(number), graph="g")
+        for place, tokens in enumerate((100, 40)):
+            node = f"{run}/n{place}"
+            call = f"{run}/c{place}"
+            told.ready(
+                call,
+                run=RunId(run),
+                graph="g",
+                node=NodeId(node),
+                node_name="write",
+                parents=(NodeId(f"{run}/n{place - 1}"),) if place else (),
+            )
+            told.ended(call, run=run, prompt_tokens=500, output_tokens=tokens, duration_s=0.2)
+        told.run_ended(run)
+    return told.paths[0]
+
+
+def test_what_if_a_recording_came_twice_as_fast(tmp_path: Path) -> None:
+    journal = recorded(tmp_path)
+    (tmp_path / "headway.yaml").write_text(POOL)
+    arguments = ("--journal", journal.name, "--pool", "headway.yaml", "--load", "1,2")
+    done = headway(*arguments, "--policy", "fcfs,headway", "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = read_results(tmp_path / "simulate-out" / "what-if" / "results.json")
+    by_load = {row.load: row for row in results.cells if row.policy == "fcfs"}
+    assert by_load[1.0].rate == pytest.approx(1.0)
+    assert by_load[2.0].rate == pytest.approx(2.0)
+    assert [row.runs for row in results.cells] == [6, 6, 6, 6]
+    alone_s = 2 * 0.05 + 99 * 0.01 + 39 * 0.01  # two prompts of 500 tokens, then the rest
+    # the next run's prompts hold the decoding up a little
+    assert alone_s < (by_load[1.0].measures.mean_s or 0.0) < 1.1 * alone_s
+    assert not results.knees
+
+
+def test_what_if_needs_speeds(tmp_path: Path) -> None:
+    journal = recorded(tmp_path)
+    bare = "\n".join(line for line in POOL.splitlines() if "profile" not in line)
+    (tmp_path / "headway.yaml").write_text(bare)
+    done = headway("--journal", journal.name, "--pool", "headway.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nothing says how fast endpoint 'a' is" in done.stderr

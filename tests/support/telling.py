@@ -66,7 +66,9 @@ def ask(call: str = "c1", **fields: Any) -> CallReady:
 class Teller:
     """One scheduler and its clock. Each method tells one fact and returns what was commanded."""
 
-    def __init__(self, of: Pool | Scheduler, *, policy: str = "fcfs+release", **params: Any) -> None:
+    def __init__(
+        self, of: Pool | Scheduler, *, policy: str = "fcfs+release", **params: Any
+    ) -> None:
         self.scheduler = (
             of if isinstance(of, Scheduler) else make_scheduler(of, policy=policy, params=params)
         )

@@ -66,7 +66,8 @@ def test_fcfs_takes_the_oldest_counted_from_its_first_attempt() -> None:
 
 
 def test_fcfs_goes_where_most_seats_are_free() -> None:
-    told = Teller(pool(endpoint("a", seats=2), endpoint("b", "large", seats=4)), policy="fcfs+release")
+    of = pool(endpoint("a", seats=2), endpoint("b", "large", seats=4))
+    told = Teller(of, policy="fcfs+release")
     assert [to for name in "123456" for _, to in granted(told.ready(name))] == list("abbabb")
 
 

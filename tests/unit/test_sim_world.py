@@ -144,6 +144,20 @@ def test_siblings_run_together_and_the_join_waits_for_the_last() -> None:
     assert run.ended_s == pytest.approx(0.101 + 0.401 + 0.101)
 
 
+def test_nodes_without_a_call_end_at_once_and_do_not_end_the_run() -> None:
+    tool = {"prompt_tokens": 0, "output_tokens": 0}
+    body = run_of(
+        node("ask", 0, **tool),
+        node("look", 0, **tool),
+        node("a", 10, 0),
+        node("tools", 0, 2, tool_s=1.0, **tool),
+        node("b", 10, 1, 3),
+    )
+    (run,) = played([planned(body)]).runs
+    assert [call.node for call in run.calls] == ["a", "b"]
+    assert run.ended_s == pytest.approx(0.101 + 1.0 + 0.101)
+
+
 def test_a_persons_pause_is_not_completion() -> None:
     body = run_of(node("a", 10), node("a", 10, 0, think_s=60.0))
     (run,) = played([planned(body)]).runs

@@ -1,32 +1,27 @@
-"""Prompts as text: exactly the tokens of a trace's node, sharing exactly the blocks it says.
+"""Prompts as text: exactly the tokens that the runs ask for, sharing exactly the blocks they say.
 
-The emulator counts four characters as a token and hashes the text block by block, so a block
-of the trace becomes a stretch of text that names its run and its id, and nothing else does.
+The emulator counts four characters as a token and hashes what it reads block by block: so a
+block of a trace becomes a stretch of text that names its run and its id, and a conversation
+repeats itself word by word.
 """
 
 from headway.emulate.answers import CHARS_PER_TOKEN
-from headway.sim.trace import TraceNode, TraceRun
+from headway.sim.playing import WORDS_ABOUT_A_FAILURE
+from headway.sim.trace import TraceRun
 
+Messages = list[dict[str, str]]
+
+ALOUD = "aloud"
+"""The request's `user` where the answer's text will be part of the next prompt."""
 LABEL_CHARS = 64
-"""The label ends here: behind the chat's own words, within the first block of 16 tokens."""
-LEAST_CHARS = 64
+"""A label ends here: behind the chat's own words, within the first block of 16 tokens."""
+ANSWER_FRAME = len("assistant\n\n")
+USER_FRAME = len("user\n\n")
 
 
-def prompt(run: str, body: TraceRun, place: int, model: str) -> str:
-    """The one user message of a node's call to `model`, under the run's name in its cell.
-
-    Raises `ValueError` for a prompt too short to hold its label.
-    """
+def node_prompt(run: str, body: TraceRun, place: int, model: str) -> Messages:
+    """The prompt of a node's call to `model`; `run` is the run's name in its cell."""
     node = body.nodes[place]
-    opening, closing = f"{model}\nuser\n", "\n"  # as the emulator renders a chat
-    chars = node.prompt_tokens * CHARS_PER_TOKEN
-    if chars < len(opening) + LEAST_CHARS:
-        raise ValueError(f"{run}/{place}: a prompt of {node.prompt_tokens} tokens is too short")
-    text = _text(run, body, node, place)[:chars].ljust(chars, ".")
-    return text[len(opening) : -len(closing)]
-
-
-def _text(run: str, body: TraceRun, node: TraceNode, place: int) -> str:
     size = body.block_tokens * CHARS_PER_TOKEN
     owner = "" if body.shared_blocks else run
     shared = [
@@ -34,7 +29,36 @@ def _text(run: str, body: TraceRun, node: TraceNode, place: int) -> str:
         for first, count in node.prefix
         for block in range(first, first + count)
     ]
-    return "".join((*shared, _labelled(f"{run}/{place}")))
+    text = "".join((*shared, _labelled(f"{run}/{place}")))
+    return [_opening(text, node.prompt_tokens, model)]
+
+
+def conversation(run: str, prompt_tokens: int, answers: tuple[int, ...], model: str) -> Messages:
+    """A question to `model` after `answers` (their tokens) that were told to be wrong."""
+    messages = [_opening(_labelled(run), prompt_tokens, model)]
+    for tokens in answers:
+        answer = said(tokens)
+        left = (tokens + WORDS_ABOUT_A_FAILURE) * CHARS_PER_TOKEN - len(answer) - ANSWER_FRAME
+        messages.append({"role": "assistant", "content": answer})
+        messages.append({"role": "user", "content": "?" * (left - USER_FRAME)})
+    return messages
+
+
+def said(tokens: int) -> str:
+    """The text of an answer of so many tokens, the chat's own words counted."""
+    return "!" * (tokens * CHARS_PER_TOKEN - ANSWER_FRAME)
+
+
+def _opening(text: str, tokens: int, model: str) -> dict[str, str]:
+    """The first message: `text`, cut or filled up to a prompt of `tokens` in all.
+
+    Raises `ValueError` if there is no room for a label.
+    """
+    opening = f"{model}\nuser\n"  # as the emulator renders a chat
+    chars = tokens * CHARS_PER_TOKEN
+    if chars <= LABEL_CHARS:
+        raise ValueError(f"a prompt of {tokens} tokens is too short to be told from others")
+    return {"role": "user", "content": text[:chars].ljust(chars, ".")[len(opening) : -1]}
 
 
 def _labelled(label: str) -> str:

@@ -10,32 +10,34 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
-from headway.core.types import Seconds
+from headway.core.types import EndpointId, Seconds
 from headway.engine.profile import preset
 from headway.sim.alone import Alone, capacity
 from headway.sim.pools import SimPool, Site
 from headway.sim.poolspec import POOL_NAME, belief_pool
 from headway.sim.sources import Sources
 from headway.sim.suite import BodiesSpec, DeadlineSpec, TraceSpec
+from headway.sim.trace import TraceRun
 from headway.sim.workload import Draw, Workload, plan, prepare
 
 SMALL, LARGE = "qwen-7b", "qwen-72b"
 SEATS = 4
 """Few, so that a queue is soon there and two cores carry it."""
-MAX_TOKENS = 4096
+MAX_TOKENS = 1024
+"""Of calls without a limit of their own: answers that loop for ever would decide every P95."""
 AGE_GUARD_S = 60.0
 """Headway's default, here to be scaled like all times."""
 HOLD_LIMIT_S = 3600.0
 """Emulated seconds: nobody gives up in either world."""
-FAMILIES = (("chain", 5.0), ("single", 4.0), ("fanout", 1.0))
+FAMILIES = (("chain", 4.0), ("single", 3.0), ("questions", 2.0), ("fanout", 1.0))
 """Generated families and their shares of the runs."""
 TRACE = TraceSpec(
     name="validity",
     pools=("validity",),
     bodies=tuple(BodiesSpec(family=name, share=share) for name, share in FAMILIES),
+    models={"small": SMALL, "large": LARGE},
     history_share=0.0,
 )
 
@@ -69,23 +71,18 @@ def make_workload(pool: SimPool, *, runs: int, load: float, seed: int) -> Worklo
     alone = Alone(pool, max_tokens=MAX_TOKENS)
     wanted = Draw(runs=runs, rate=1.0, seed=seed, rho=0.5, verifier=1.0)
     drawn = plan(material, TRACE, wanted, alone=alone, deadlines=DeadlineSpec())
-    calls = [
-        (node.prompt_tokens, node.output_tokens)
-        for one in drawn.planned
-        for node in one.run.nodes
-        if node.prompt_tokens
-    ]
+    calls = [call for one in drawn.planned for call in _calls(one.run)]
     # the runs' own tokens set the rate, so that every seed is as much of a load
     rate = load * capacity(calls, runs, pool)
-    return plan(
-        material,
-        TRACE,
-        msgspec.structs.replace(wanted, rate=rate)
-        if isinstance(wanted, msgspec.Struct)
-        else dataclasses.replace(wanted, rate=rate),
-        alone=alone,
-        deadlines=DeadlineSpec(),
-    )
+    loaded = dataclasses.replace(wanted, rate=rate)
+    return plan(material, TRACE, loaded, alone=alone, deadlines=DeadlineSpec())
+
+
+def _calls(run: TraceRun) -> list[tuple[int, int]]:
+    """Prompt and output tokens of a run's calls; a question counts once, as `LARGE` answers it."""
+    if run.question is not None:
+        return [(run.question.prompt_tokens, run.question.labels[LARGE].output_tokens)]
+    return [(one.prompt_tokens, one.output_tokens) for one in run.nodes if one.prompt_tokens]
 
 
 def write_config(
@@ -102,7 +99,7 @@ def write_config(
                 "url": urls[site.id],
                 "model": site.model,
                 "engine": "emulated",
-                "profile": _believed(believed[site.id], speedup),
+                "profile": _believed(believed[EndpointId(site.id)], speedup),
             }
             for site in pool.sites
         ],

@@ -2,8 +2,9 @@
 
 Progress is counted in decode steps of the server, so that a call's share of the work is
 known without looking at it: it is as far as the steps since it began. Sums are kept as
-calls come, wear out and go, so every question is answered in O(log n). Calls beyond the
-server's seats stand in line and do not progress. Congestion follows Chimera (arXiv
+calls come, wear out and go, so most questions are answered without a look at every call.
+Calls beyond the server's seats stand in line and do not progress. Asking changes nothing, not
+even how sums are rounded: a replay has no lookers-on. Congestion follows Chimera (arXiv
 2603.22206, sec. 3): predicted tokens in flight times the time of a decode step over the
 sequences decoded at once.
 """
@@ -47,18 +48,17 @@ class InFlight:
     __slots__ = (
         "_at",
         "_context",
-        "_ends",
         "_fresh",
         "_fresh_begun",
         "_fresh_end",
         "_kv",
+        "_least",
         "_line",
         "_line_tokens",
         "_number",
         "_step_s",
         "_steps",
         "_wears",
-        "_worn_ends",
         "_worn_left",
         "loads",
     )
@@ -78,8 +78,7 @@ class InFlight:
         self._context = self._kv = self._line_tokens = 0.0
         self._line: deque[CallKey] = deque()
         self._wears: list[tuple[float, int, CallKey]] = []
-        self._ends: list[tuple[float, int, CallKey]] = []
-        self._worn_ends: list[tuple[float, int, CallKey]] = []
+        self._least: tuple[Seconds, float] | None = None
 
     def __repr__(self) -> str:
         return f"InFlight({self.loads!r})"
@@ -139,31 +138,56 @@ class InFlight:
 
     def tokens_left(self, at: Seconds) -> float:
         """Predicted output tokens that are still to come, of all calls."""
-        self._advance(at)
-        left = self._fresh_end - self._fresh * self._steps
-        return max(left, 0.0) + self._worn_left + self._line_tokens
+        steps = self._steps_by(at)
+        left = max(self._fresh_end - self._fresh * steps, 0.0)
+        for load in self._wearing(steps):
+            assert load.begun is not None
+            done = steps - load.begun
+            left += done - (1.0 - WORN_OUT_SHARE) * load.output_tokens
+        return left + self._worn_left + self._line_tokens
 
     def context_tokens(self, at: Seconds) -> float:
         """Tokens of prompts and answers that the seated calls attend to."""
-        self._advance(at)
-        done = self._fresh * self._steps - self._fresh_begun
-        return self._context + max(done, 0.0)
+        steps = self._steps_by(at)
+        done = max(self._fresh * steps - self._fresh_begun, 0.0)
+        for load in self._wearing(steps):
+            assert load.begun is not None
+            done -= steps - load.begun - load.output_tokens
+        return self._context + done
 
     def least_left(self, at: Seconds) -> float:
         """The fewest tokens that any seated call still has to come; 0 of none."""
-        self._advance(at)
-        ends, worn = self._ends, self._worn_ends
-        while ends and not self._current(ends[0], worn=False):
-            heapq.heappop(ends)
-        while worn and not self._current(worn[0], worn=True):
-            heapq.heappop(worn)
-        least = ends[0][0] - self._steps if ends else float("inf")
-        least = min(least, worn[0][0]) if worn else least
-        return max(least, 0.0) if least < float("inf") else 0.0
+        known = self._least
+        if known is None or known[0] != at:
+            steps = self._steps_by(at)
+            least = min(
+                (
+                    max(load.output_tokens - (steps - load.begun), load.output_tokens * WORN_OUT_SHARE)
+                    for load in self.loads.values()
+                    if load.begun is not None
+                ),
+                default=0.0,
+            )
+            known = self._least = (at, least)
+        return known[1]
 
-    def _current(self, entry: tuple[float, int, CallKey], *, worn: bool) -> bool:
-        load = self.loads.get(entry[2])
-        return load is not None and load.begun is not None and load.worn is worn
+    def _steps_by(self, at: Seconds) -> float:
+        return self._steps + (at - self._at) / self._step_s if at > self._at else self._steps
+
+    def _wearing(self, steps: float) -> list[Load]:
+        """Calls that wear out by `steps` and are not yet counted as worn."""
+        wears = self._wears
+        if not wears or wears[0][0] > steps:
+            return []
+        found, look = [], [0]
+        while look:  # those of a heap that are below a bound hang together at its top
+            place = look.pop()
+            if place < len(wears) and wears[place][0] <= steps:
+                load = self.loads.get(wears[place][2])
+                if load is not None and load.begun is not None and not load.worn:
+                    found.append(load)
+                look += (2 * place + 1, 2 * place + 2)
+        return found
 
     def _seat(self, key: CallKey, load: Load, begun: float) -> None:
         load.begun, load.worn = begun, False
@@ -175,7 +199,6 @@ class InFlight:
         self._context += load.prompt_tokens
         worn_at = begun + (1.0 - WORN_OUT_SHARE) * output
         heapq.heappush(self._wears, (worn_at, self._number, key))
-        heapq.heappush(self._ends, (begun + output, self._number, key))
         self._wear_out()
 
     def _unseat(self, load: Load) -> None:
@@ -190,7 +213,8 @@ class InFlight:
             self._fresh_end -= load.begun + load.output_tokens
 
     def _advance(self, at: Seconds) -> None:
-        """Count the steps until `at`. Who asks, and how often, makes no difference."""
+        """Count the steps until `at`."""
+        self._least = None
         if at > self._at:
             self._steps += (at - self._at) / self._step_s
             self._at = at
@@ -200,7 +224,7 @@ class InFlight:
         """Calls that have come as far as was predicted stay, with a share of it ahead."""
         wears = self._wears
         while wears and wears[0][0] <= self._steps:
-            _, number, key = heapq.heappop(wears)
+            key = heapq.heappop(wears)[2]
             load = self.loads.get(key)
             if load is None or load.begun is None or load.worn:
                 continue
@@ -209,4 +233,3 @@ class InFlight:
             left = load.output_tokens * WORN_OUT_SHARE
             self._worn_left += left
             self._context += load.prompt_tokens + load.output_tokens
-            heapq.heappush(self._worn_ends, (left, number, key))

@@ -51,8 +51,7 @@ OUTAGE_GRACE_S = 15.0
 LOST_RUN_GRACE_S = 30.0
 NOTICES_KEPT = 1_000
 QUIET = (GraphSeen, RunStarted, RunEnded, NodeStarted, NodeEnded, FirstToken, Feedback)
-"""Facts that make no room and bring no call: after one, the policy is asked only if a call closed
-with it, or something was due."""
+"""Facts that by themselves make no room and bring no call: the policy is not asked after them."""
 HOLD_SHARE = 0.9
 """A grant must come before the client's hold limit: the rest is for the way."""
 
@@ -90,8 +89,9 @@ class Scheduler:
             endpoints=self.endpoints,
             runs=self._runs,
             teacher=teacher,
-            view=self.view,
+            view=self._view_now,
         )
+        self._view: View | None = None
         self._timer_at: Seconds | None = None
         self._out: list[AnyCommand] = []
         self._noticed: dict[tuple[str, str], None] = {}
@@ -120,11 +120,12 @@ class Scheduler:
     def handle(self, event: Event) -> tuple[AnyCommand, ...]:
         """Take a fact in; answer with what the shell must do now."""
         self._out = []
+        self._view = None
         self._teacher.judged.clear()
         at = event.at
+        books = self.books
         if self._timer_at is not None and at >= self._timer_at:
             self._timer_at = None
-        books = self.books
         closed, looks = books.closed_count, books.look_at is not None and books.look_at <= at
         try:
             self._handlers[type(event.fact)](event.fact, event.client, at)
@@ -132,10 +133,9 @@ class Scheduler:
                 looks = True
                 self._wake(*due, at)
             if self._heed is not None:
-                self._heed(event, self.view(at))
-            if books.waiting and (
-                looks or books.closed_count != closed or not isinstance(event.fact, QUIET)
-            ):
+                self._heed(event, self._view_now(at))
+            stirred = looks or books.closed_count != closed or not isinstance(event.fact, QUIET)
+            if stirred and books.waiting:
                 self._release_all(at)
         finally:  # whatever went wrong, time must go on
             wake_at = self.books.next_wake()
@@ -163,6 +163,12 @@ class Scheduler:
             books=self.books,
             judged=self._teacher.judged,
         )
+
+    def _view_now(self, at: Seconds) -> View:
+        """One view for the whole event: what it remembers of forecasts holds that long."""
+        if self._view is None or self._view.at != at:
+            self._view = self.view(at)
+        return self._view
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
@@ -280,7 +286,7 @@ class Scheduler:
 
     def _release_all(self, at: Seconds) -> None:
         """Ask the policy until it has nothing more to release."""
-        view = self.view(at)
+        view = self._view_now(at)
         while self.books.waiting:
             release = self.policy.choose(view)
             self.books.look_at = release.until if isinstance(release, Wait) else None

@@ -27,6 +27,7 @@ from predicted tokens in flight is Chimera's (arXiv 2603.22206).
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from headway.core.calls import Call, CallKey
 from headway.core.commands import Score
@@ -35,6 +36,7 @@ from headway.core.protocols import Release, Wait
 from headway.core.types import Seconds
 from headway.core.view import View
 from headway.policy.outlook import Outlook
+from headway.policy.placing import Sweep
 
 URGENCY_SPAN = 1e6
 URGENCY_STEP = 1e4
@@ -95,6 +97,7 @@ class Headway:
 
     name = "headway"
     binds_early = False
+    SWEEP: ClassVar[Sweep] = tuple({"failure_price": price} for price in (0.25, 1.0, 2.0, 8.0, 16.0))
 
     def __init__(
         self, *, failure_price: float = 4.0, pressure: float = 0.5, age_guard_s: Seconds = 60.0

@@ -1,5 +1,6 @@
 """Running quantiles over the most recent values."""
 
+from bisect import bisect_left, insort
 from collections import deque
 
 WINDOW = 256
@@ -10,13 +11,14 @@ REFRESHED_AFTER = 16
 class QuantileWindow:
     """Median and P90 of the last `WINDOW` values; `size` are held, `count` were learned.
 
-    Learning and asking cost O(1), but for a sort with every sixteenth of the window learned.
+    Learning costs O(log n), asking O(1).
     """
 
-    __slots__ = ("_new", "_recent", "count", "known_pair", "size")
+    __slots__ = ("_new", "_recent", "_sorted", "count", "known_pair", "size")
 
     def __init__(self, values: list[float] | None = None, count: int = 0) -> None:
         self._recent: deque[float] = deque(values or (), maxlen=WINDOW)
+        self._sorted = sorted(self._recent)
         self.size = len(self._recent)
         self.count = max(count, self.size)
         self._new = 0
@@ -25,17 +27,20 @@ class QuantileWindow:
 
     def learn(self, value: float) -> None:
         """Take a value in; the oldest leaves when the window is full."""
-        self._recent.append(value)
-        self.count += 1
         if self.size < WINDOW:
             self.size += 1
+        else:
+            del self._sorted[bisect_left(self._sorted, self._recent[0])]
+        self._recent.append(value)
+        insort(self._sorted, value)
+        self.count += 1
         self._new += 1
         if self._new * REFRESHED_AFTER > self.size:
             self.known_pair = None
 
     def pair(self) -> tuple[float, float]:
         """Median and P90 (linear between neighbours) of the values now; there must be some."""
-        ordered = sorted(self._recent)
+        ordered = self._sorted
         last = self.size - 1
         found = self.known_pair = (_at(ordered, 0.5 * last), _at(ordered, 0.9 * last))
         self._new = 0

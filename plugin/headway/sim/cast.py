@@ -1,11 +1,14 @@
 """Which policies are played: known identifiers, and the settings of those that are swept."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from headway.core.errors import ConfigError, nearest
 from headway.policy import POLICIES, make_policy
 from headway.sim.oracle import BOUNDS
 from headway.sim.suite import Knob, PolicySpec, SizeSpec, Suite
+
+_Setting = TypeVar("_Setting")
 
 
 def known_policies() -> tuple[str, ...]:
@@ -32,16 +35,17 @@ def cast(suite: Suite, size: SizeSpec, chosen: Sequence[str] = ()) -> tuple[Poli
     for spec in specs:
         if spec.id not in BOUNDS:
             make_policy(spec.id, dict(spec.params))
-    return tuple(_distinct(specs, sweeps=size.sweeps))
+    return tuple(_distinct(specs, size))
 
 
-def _distinct(specs: Iterable[PolicySpec], *, sweeps: bool) -> Iterable[PolicySpec]:
+def _distinct(specs: Iterable[PolicySpec], size: SizeSpec) -> Iterable[PolicySpec]:
     """Each setting once: a sweep may hold the defaults too."""
     seen: set[str] = set()
     for spec in specs:
         settings = [spec.params]
-        if spec.sweep and sweeps:
-            settings += [{**spec.params, **one} for one in sweep_of(spec.id)]
+        if spec.sweep and size.sweeps:
+            chosen = spread(sweep_of(spec.id), size.sweep_settings)
+            settings += [{**spec.params, **one} for one in chosen]
         for params in settings:
             key = f"{spec.id} {sorted(params.items())}"
             if key not in seen:
@@ -52,3 +56,13 @@ def _distinct(specs: Iterable[PolicySpec], *, sweeps: bool) -> Iterable[PolicySp
 def sweep_of(name: str) -> tuple[dict[str, Knob], ...]:
     """The settings that the policy's source leaves open; none for a bound."""
     return POLICIES[name].sweep if name in POLICIES else ()
+
+
+def spread(settings: Sequence[_Setting], most: int) -> tuple[_Setting, ...]:
+    """At most `most` of `settings`, evenly spread, the first and the last among them; 0: all."""
+    if not most or len(settings) <= most:
+        return tuple(settings)
+    if most == 1:
+        return (settings[0],)
+    step = (len(settings) - 1) / (most - 1)
+    return tuple(settings[round(place * step)] for place in range(most))

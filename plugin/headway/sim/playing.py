@@ -163,15 +163,18 @@ class Playing:
             life.prompt_tokens = self._luck.question(plan.id).prompt_tokens
             self._attempt(at, life)
             return
-        for place, waits in enumerate(life.waits_for):
-            if not waits:
-                self._wait_for(at, life, place)
+        first = [place for place, waits in enumerate(life.waits_for) if not waits]
+        life.open_nodes = 1  # the start itself: nodes that end at once do not end the run
+        for place in first:
+            self._wait_for(at, life, place)
+        self._one_over(at, life)
 
     def _wait_for(self, at: Seconds, life: Life, place: int) -> None:
         """A node's parents have ended: it begins after its tools, or when the person answers."""
         plan = life.body.nodes[place].plan
         life.open_nodes += 1
-        if plan.think_s > 0.0 and life.open_nodes == 1:
+        alone = life.open_nodes == 2  # beside the node before it, which ends just now
+        if plan.think_s > 0.0 and alone:
             life.paused_s += plan.think_s
             self._tell(RunEnded(run=RunId(life.plan.id), outcome="interrupted"), at)
             self._agenda.add(at + plan.think_s, self._resume, life, place)
@@ -251,11 +254,14 @@ class Playing:
     def _node_over(self, at: Seconds, life: Life, place: int, node_id: NodeId) -> None:
         """A node ended: those that waited for it alone are next; or the run is over."""
         self._tell(NodeEnded(run=RunId(life.plan.id), node=node_id), at)
-        life.open_nodes -= 1
         for child in life.body.nodes[place].children:
             life.waits_for[child] -= 1
             if not life.waits_for[child]:
                 self._wait_for(at, life, child)
+        self._one_over(at, life)
+
+    def _one_over(self, at: Seconds, life: Life) -> None:
+        life.open_nodes -= 1
         if not life.open_nodes:
             self._end(at, life)
 

@@ -33,6 +33,7 @@ from headway.sim.provenance import (
 )
 from headway.sim.results import Example, Knee, Results
 from headway.sim.suite import (
+    ArrivalsSpec,
     PolicySpec,
     SizeName,
     SizeSpec,
@@ -142,8 +143,9 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
     size: SizeSpec
     code: str
 
-    def spec(self, stage: Stage, policy: PolicySpec, **rest: Any) -> CellSpec:
+    def spec(self, stage: Stage, policy: PolicySpec, *, load: float, **rest: Any) -> CellSpec:
         """A cell of this suite."""
+        runs = stage.runs if load else max(2, round(stage.runs * self.size.idle_share))
         return CellSpec(
             trace=stage.trace,
             pool=stage.pool,
@@ -152,7 +154,8 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
             code=self.code,
             policy=policy.id,
             params=dict(policy.params),
-            runs=stage.runs,
+            load=load,
+            runs=runs,
             history=self.size.history,
             deadlines=self.suite.deadlines,
             skip_first=self.suite.skip_first,
@@ -239,7 +242,14 @@ def _knees(
 
 
 def _knee_spec(stage: Stage, common: _Common) -> CellSpec:
-    """The cell whose rate is varied: the suite's first world and confidence, seed 1."""
+    """The cell whose rate is varied: the suite's first world and confidence, seed 1.
+
+    A burst has no steady state, so no knee: its load is a multiple of that of Poisson arrivals.
+    """
+    trace, share = stage.trace, stage.trace.runs_share
+    if trace.burst:
+        trace = msgspec.structs.replace(trace, arrivals=ArrivalsSpec(), burst=False)
+        share = 1.0
     spec = common.spec(
         stage,
         PolicySpec(id=common.suite.knee_policy),
@@ -249,8 +259,8 @@ def _knee_spec(stage: Stage, common: _Common) -> CellSpec:
         confidence=common.size.confidence[0] if stage.asks else "base-rate",
         seed=1,
     )
-    runs = max(2, round(common.size.knee_runs * stage.trace.runs_share))
-    return msgspec.structs.replace(spec, runs=runs)
+    runs = max(2, round(common.size.knee_runs * share))
+    return msgspec.structs.replace(spec, runs=runs, trace=trace)
 
 
 class _KneeLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -340,9 +350,12 @@ def _enumerated(
         for load in (size.error_loads if 0.0 in size.belief_errors else size.loads)
         if error
     ]
+    plain = {policy.id: policy for policy in reversed(policies)}  # the first of each is no sweep's
     for one, source, error, load in places:
         for seed in range(1, size.seeds + 1):
             for policy in policies:
+                if error and policy is not plain[policy.id]:
+                    continue
                 yield common.spec(
                     stage,
                     policy,

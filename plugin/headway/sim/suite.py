@@ -196,6 +196,9 @@ class SizeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(description="runs of a cell (warm-up included), times runs_share", ge=2)
     ] = 480
     loads: Annotated[tuple[float, ...], Meta(min_length=1)] = (0.0, 0.8, 1.0, 1.3)
+    idle_share: Annotated[
+        float, Meta(description="times the runs at load 0, where nothing queues", gt=0, le=1)
+    ] = 1.0
     traces: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
@@ -208,6 +211,9 @@ class SizeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[float, ...], Meta(description="loads at which wrong profiles are played")
     ] = (1.0,)
     sweeps: Annotated[bool, Meta(description="play the sweeps of policies with `sweep`")] = True
+    sweep_settings: Annotated[
+        int, Meta(description="most settings of a sweep, evenly spread over it; 0: all", ge=0)
+    ] = 0
     history: Annotated[
         int, Meta(description="most runs that teach the predictors beforehand", ge=0)
     ] = 300
@@ -216,7 +222,8 @@ class SizeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="plays a search for a knee may take; 0: load 1 is a capacity estimate"),
     ] = 14
     knee_runs: Annotated[
-        int, Meta(description="runs of such a play, times runs_share: few never queue", ge=2)
+        int,
+        Meta(description="runs of such a play, times runs_share (bursts: not); few never queue"),
     ] = 1500
 
 
