@@ -6,6 +6,7 @@ import pytest
 
 from headway.core.calls import CallKey
 from headway.core.inflight import WORN_OUT_SHARE, InFlight, Load
+from headway.core.pool import Profile
 from headway.core.types import CallId
 
 
@@ -21,7 +22,7 @@ def load(output: float, *, at: float = 0.0, prompt: int = 100) -> Load:
 
 def test_progress_is_counted_in_steps_and_a_worn_call_keeps_a_share() -> None:
     one = InFlight()
-    one.pace(0.0, 0.01)
+    one.pace(0.0, Profile(step_s=0.01), 1.0)
     one.add(key("x"), load(300), room=None)
     one.add(key("y"), load(100), room=None)
     assert one.tokens_left(0.0) == 400
@@ -36,7 +37,7 @@ def test_progress_is_counted_in_steps_and_a_worn_call_keeps_a_share() -> None:
 
 def test_calls_beyond_the_seats_stand_in_line_and_do_not_progress() -> None:
     one = InFlight()
-    one.pace(0.0, 0.01)
+    one.pace(0.0, Profile(step_s=0.01), 1.0)
     for name in "abc":
         one.add(key(name), load(100), room=2)
     assert one.seated == 2
@@ -49,7 +50,7 @@ def test_calls_beyond_the_seats_stand_in_line_and_do_not_progress() -> None:
 
 def test_a_call_told_late_began_before() -> None:
     one = InFlight()
-    one.pace(0.0, 0.01)
+    one.pace(0.0, Profile(step_s=0.01), 1.0)
     one.add(key("a"), load(100), room=None)
     one.tokens_left(0.5)
     one.add(key("late"), load(100, at=0.2), room=None)
@@ -62,7 +63,7 @@ def test_the_sums_are_those_of_all_calls(seed: int) -> None:
     room = rng.choice([None, 3, 8])
     one, at, naive, line = InFlight(), 0.0, {}, []  # type: ignore[var-annotated]
     steps, step_s = 0.0, 0.02
-    one.pace(0.0, step_s)
+    one.pace(0.0, Profile(step_s=step_s), 1.0)
     for number in range(200):
         dt = rng.random() * 0.3
         at, steps = at + dt, steps + dt / step_s
@@ -93,7 +94,7 @@ def test_the_sums_are_those_of_all_calls(seed: int) -> None:
 def test_asking_changes_nothing() -> None:
     often, once = InFlight(), InFlight()
     for one in (often, once):
-        one.pace(0.0, 0.01)
+        one.pace(0.0, Profile(step_s=0.01), 1.0)
         for number in range(5):
             one.add(key(number), load(50.0 * (number + 1)), room=3)
     for moment in range(100):

@@ -192,7 +192,7 @@ KNOWN_ENGINES = tuple(_ENGINES)
 
 
 def urgency_rank(urgency: float) -> int:
-    """`urgency` as an integer within ±1e9, higher first; engines that want it lower first negate."""
+    """`urgency` as an integer within ±1e9, higher first (some engines want it negated)."""
     if math.isnan(urgency):
         return 0
     return round(STEPS * max(-MAX_URGENCY, min(MAX_URGENCY, urgency)))

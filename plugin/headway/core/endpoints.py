@@ -151,8 +151,7 @@ class Endpoint:
 
     def _pace(self, at: Seconds) -> None:
         """Tell the server's books how long a step takes from `at` on."""
-        context = self.inflight.context_tokens(at)
-        self.inflight.pace(at, self._step_s(self.inflight.seated, context))
+        self.inflight.pace(at, self.profile, self.speed)
 
     @property
     def room(self) -> int | None:

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from headway.core.calls import CallKey
+from headway.core.pool import Profile
 from headway.core.types import Seconds
 
 WORN_OUT_SHARE = 0.1
@@ -93,10 +94,12 @@ class InFlight:
         """KV tokens that the calls may come to hold (prompt and P90 of the output, each)."""
         return self._kv
 
-    def pace(self, at: Seconds, step_s: Seconds) -> None:
-        """From `at` on a step takes `step_s`."""
-        self._advance(at)
-        self._step_s = step_s
+    def pace(self, at: Seconds, profile: Profile, speed: float) -> None:
+        """From `at` on steps take what `profile` says of the calls now seated, times `speed`."""
+        if at > self._at:
+            self._advance(at)
+        context = self._context + max(self._fresh * self._steps - self._fresh_begun, 0.0)
+        self._step_s = profile.step_time_s(max(self.seated, 1), context) * speed
 
     def add(self, key: CallKey, load: Load, room: int | None) -> None:
         """A call was released to the server, which seats `room` at once (None: any number)."""

@@ -80,7 +80,8 @@ class ShrunkQuantiles:
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
-        for window in self._chain(query, learning=True):
+        place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
+        for window in self._chains.get(place) or self._chain(query, learning=True):
             window.learn(value)
 
     def snapshot(self) -> dict[str, Any]:

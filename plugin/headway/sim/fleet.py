@@ -16,11 +16,13 @@ NEVER = float("inf")
 class _Station:
     """One thing that serves: an engine, or all pairs together."""
 
-    __slots__ = ("busy_s", "busy_since", "due", "engine")
+    __slots__ = ("_dues", "_place", "busy_s", "busy_since", "engine")
 
-    def __init__(self, engine: Engine | Pairs) -> None:
+    def __init__(self, engine: Engine | Pairs, dues: list[Seconds]) -> None:
         self.engine = engine
-        self.due = NEVER
+        self._dues = dues
+        self._place = len(dues)
+        dues.append(NEVER)
         self.busy_s = 0.0
         self.busy_since: Seconds | None = None
 
@@ -28,12 +30,12 @@ class _Station:
         """Note when the engine is next due, and since when it is busy."""
         due = self.engine.next_at()
         if due is None:
-            self.due = NEVER
+            self._dues[self._place] = NEVER
             if self.busy_since is not None:
                 self.busy_s += at - self.busy_since
                 self.busy_since = None
         else:
-            self.due = due
+            self._dues[self._place] = due
             if self.busy_since is None:
                 self.busy_since = at
 
@@ -45,6 +47,7 @@ class Fleet:
         self.sites: dict[str, Site] = {site.id: site for site in pool.sites}
         self._station_of: dict[str, _Station] = {}
         self.stations: list[_Station] = []
+        self._dues: list[Seconds] = []  # of each station, kept up by itself
         engines: dict[str, _Station] = {}
         pairs = [site for site in pool.sites if site.prefill_server]
         paired = self._paired(pairs) if pairs else None
@@ -55,7 +58,7 @@ class Fleet:
             name = site.server or site.id
             station = engines.get(name)
             if station is None:
-                station = engines[name] = _Station(Engine(site.profile, asleep=site.asleep))
+                station = engines[name] = _Station(Engine(site.profile, asleep=site.asleep), self._dues)
                 self.stations.append(station)
             self._station_of[site.id] = station
         self._served: dict[str, list[int]] = {site.id: [0, 0, 0, 0] for site in pool.sites}
@@ -63,7 +66,7 @@ class Fleet:
     def _paired(self, pairs: list[Site]) -> _Station:
         prefills = {site.prefill_server: site.prefill or site.profile for site in pairs}
         decodes = {site.server or site.id: site.profile for site in pairs}
-        station = _Station(Pairs(prefills=prefills, decodes=decodes))
+        station = _Station(Pairs(prefills=prefills, decodes=decodes), self._dues)
         self.stations.append(station)
         return station
 
@@ -111,12 +114,13 @@ class Fleet:
         station.engine.cancel(request, at=at)
         station.look(at)
 
-    def next_station(self) -> _Station:
-        """The station that is due first."""
-        return min(self.stations, key=_due)
+    def next_at(self) -> Seconds:
+        """When something may happen on any server; infinite if nothing is there."""
+        return min(self._dues)
 
-    def advance(self, station: _Station, to: Seconds) -> tuple[Happening, ...]:
-        """What happened at `station` until `to`."""
+    def advance(self, to: Seconds) -> tuple[Happening, ...]:
+        """What happened until `to`, which is `next_at()`, on the first server that is due."""
+        station = self.stations[self._dues.index(to)]
         happened = station.engine.advance(to)
         station.look(to)
         return happened
@@ -152,7 +156,3 @@ class Fleet:
             )
             for site, served in zip(self.sites.values(), self._served.values(), strict=True)
         )
-
-
-def _due(station: _Station) -> Seconds:
-    return station.due

@@ -82,13 +82,12 @@ class Playing:
         agenda, fleet = self._agenda, self._fleet
         told = 0
         while self._left:
-            station = fleet.next_station()
-            due = station.due
+            due = fleet.next_at()
             if due <= agenda.next_at:
                 if due == float("inf"):
                     raise RuntimeError(f"{self._left} runs wait for ever: {self._stuck()}")
                 self._span_s = due
-                for happened in fleet.advance(station, due):
+                for happened in fleet.advance(due):
                     self._take(happened)
             else:
                 self._span_s = agenda.next_at
