@@ -63,7 +63,7 @@ def test_the_knee_belongs_to_a_named_policy() -> None:
     knees = {name: load_suite(name)[0].knee_policy for name in SUITES}
     assert knees.pop("chimera") == "chimera"
     assert knees.pop("light") == "least-busy"
-    assert set(knees.values()) == {"fcfs"}
+    assert set(knees.values()) == {"workflow-fcfs"}
 
 
 @pytest.mark.parametrize(
