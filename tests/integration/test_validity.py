@@ -6,17 +6,15 @@ from tests.validity.compare import Sizes, compare, verdicts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-SMALL = Sizes(
-    runs=24, load=0.5, policies=("headway", "least-busy"), repetitions=2, speedups=(15.0, 10.0)
-)
+SMALL = Sizes(runs=30, load=0.3, seeds=(2,), speedups=(15.0, 10.0))
+"""Little load, as a full pool is chaotic: with so few runs one long one decides the P95."""
 MEAN_WITHIN = 0.10
 P95_WITHIN = 0.25
-"""The P95 of 24 runs lies between the two longest of them."""
 
 
 def test_virtual_time_and_the_live_daemon_agree() -> None:
     pairs = compare(SMALL)
-    assert len(pairs) == 4
+    assert [pair.policy for pair in pairs] == list(SMALL.policies)
     found = verdicts(pairs)
     if not all(one.green for one in found):
         late = max(pair.lateness for pair in pairs)

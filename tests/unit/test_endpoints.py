@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from headway.core.endpoints import ROOM_RAISED_AFTER, Endpoint
-from headway.core.inflight import Load
 from headway.core.facts import EndpointSeen, PoolSet
+from headway.core.inflight import Load
 from headway.core.types import CallId, EndpointId
 from tests.support.telling import Teller, endpoint, granted, pool
 

@@ -45,11 +45,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 120
     load: float = 0.75
     policies: tuple[str, ...] = POLICIES
-    repetitions: int = 5
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     speedups: tuple[float, ...] = (20.0, 15.0, 10.0, 7.0, 5.0)
 
 
-QUICK = Sizes(runs=20, repetitions=1)
+QUICK = Sizes(runs=20, seeds=(1,))
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,9 +109,9 @@ def compare(sizes: Sizes, step: Callable[[Pair], None] = lambda _: None) -> tupl
     pool = make_pool()
     pairs: list[Pair] = []
     speedups = list(sizes.speedups)
-    for seed in range(1, sizes.repetitions + 1):
+    for turn, seed in enumerate(sizes.seeds):
         workload = make_workload(pool, runs=sizes.runs, load=sizes.load, seed=seed)
-        for policy in sizes.policies[:: 1 if seed % 2 else -1]:
+        for policy in sizes.policies[:: -1 if turn % 2 else 1]:
             pair = _pair(workload, pool=pool, policy=policy, seed=seed, speedup=speedups[0])
             step(pair)
             while not pair.green and len(speedups) > 1:

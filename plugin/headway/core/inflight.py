@@ -165,7 +165,10 @@ class InFlight:
             steps = self._steps_by(at)
             least = min(
                 (
-                    max(load.output_tokens - (steps - load.begun), load.output_tokens * WORN_OUT_SHARE)
+                    max(
+                        load.output_tokens - (steps - load.begun),
+                        load.output_tokens * WORN_OUT_SHARE,
+                    )
                     for load in self.loads.values()
                     if load.begun is not None
                 ),

@@ -97,7 +97,9 @@ class Headway:
 
     name = "headway"
     binds_early = False
-    SWEEP: ClassVar[Sweep] = tuple({"failure_price": price} for price in (0.25, 1.0, 2.0, 8.0, 16.0))
+    SWEEP: ClassVar[Sweep] = tuple(
+        {"failure_price": price} for price in (0.25, 1.0, 2.0, 8.0, 16.0)
+    )
 
     def __init__(
         self, *, failure_price: float = 4.0, pressure: float = 0.5, age_guard_s: Seconds = 60.0

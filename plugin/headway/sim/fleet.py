@@ -58,7 +58,8 @@ class Fleet:
             name = site.server or site.id
             station = engines.get(name)
             if station is None:
-                station = engines[name] = _Station(Engine(site.profile, asleep=site.asleep), self._dues)
+                engine = Engine(site.profile, asleep=site.asleep)
+                station = engines[name] = _Station(engine, self._dues)
                 self.stations.append(station)
             self._station_of[site.id] = station
         self._served: dict[str, list[int]] = {site.id: [0, 0, 0, 0] for site in pool.sites}

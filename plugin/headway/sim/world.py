@@ -48,7 +48,7 @@ class _Timed:
         return chosen
 
 
-def play(
+def play(  # noqa: PLR0913  # all that a cell is made of, each by its name
     planned: Sequence[Planned],
     *,
     pool: SimPool,

@@ -1,0 +1,58 @@
+"""The laboratory's reference pages leave nothing out, and the trace shown is one."""
+
+import gzip
+import re
+from pathlib import Path
+
+from headway.policy import POLICIES
+from headway.sim.confidence import parse_confidence
+from headway.sim.families import FAMILIES
+from headway.sim.measures import Measures
+from headway.sim.oracle import BOUNDS
+from headway.sim.suite import SUITES, Suite
+from headway.sim.trace import TraceNode, TraceRun
+from headway.sim.tracefile import read_trace
+
+PAGES = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def named(page: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", (PAGES / page).read_text()))
+
+
+def test_every_policy_is_told() -> None:
+    bare = {name for name in POLICIES if not name.endswith("+release")}
+    assert bare | set(BOUNDS) <= named("policies.md")
+
+
+def test_every_parameter_of_a_policy_is_told() -> None:
+    told = named("policies.md")
+    for name, maker in POLICIES.items():
+        assert set(maker.parameters) <= told, name
+
+
+def test_every_suite_family_and_measure_is_told() -> None:
+    told = named("simulate.md")
+    assert set(SUITES) | set(FAMILIES) <= told
+    assert set(Suite.__struct_fields__) - {"name", "about"} <= told | {
+        "skip_first",
+        "skip_last",
+        "max_tokens",
+        "decision_s",
+    }
+    assert set(Measures.__struct_fields__) - {"runs", "failed"} <= told
+    for source in re.findall(r"Confidence: (.*?)\.", (PAGES / "simulate.md").read_text(), re.S):
+        for each in re.findall(r"`([^`]+)`", source):
+            parse_confidence(each)
+
+
+def test_the_trace_shown_is_one(tmp_path: Path) -> None:
+    page = (PAGES / "trace-format.md").read_text()
+    (block,) = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    header, _, run = block.partition("\n")
+    path = tmp_path / "mine.jsonl.gz"
+    path.write_bytes(gzip.compress(f"{header}\n{run.replace(chr(10), '')}\n".encode()))
+    (read,) = read_trace(path).runs
+    assert [node.name for node in read.nodes] == ["plan", "search", "search", "write"]
+    told = named("trace-format.md")
+    assert set(TraceRun.__struct_fields__) | set(TraceNode.__struct_fields__) <= told
