@@ -5,7 +5,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    ?= demo-out
 
-.PHONY: help setup demo demo-quick demo-all demo-proxy test lint types imports wheel bench golden trace check clean
+SIM    ?= simulate-out
+DATA   ?=
+
+.PHONY: help setup demo demo-quick demo-all demo-proxy simulate evaluate validity test lint types imports \
+        wheel bench golden trace check clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -35,6 +39,18 @@ demo-proxy: $(READY)   ## a shorter demo through LiteLLM's proxy, with and witho
 	@mkdir -p $(OUT)
 	$(BIN)/headway demo --proxy --json $(OUT)/proxy.json --plot $(OUT)/proxy.png
 
+simulate: $(READY)   ## the laboratory in ten seconds: every policy on a small generated workload
+	$(BIN)/headway simulate light --quick --out $(SIM)/light-quick
+
+evaluate: $(READY)   ## every suite in full: hours, goes on where it was; DATA=folder of the data sets
+	@test -n "$(DATA)" || { echo "say where the data sets are: make evaluate DATA=folder"; exit 2; }
+	for suite in light chimera maestro hexagent agentic prefix; do \
+	  $(BIN)/headway simulate $$suite --full --data $(DATA) --out $(SIM)/$$suite || exit 1; done
+
+validity: $(READY)   ## virtual time against the daemon on emulated endpoints (minutes)
+	@mkdir -p $(SIM)
+	$(BIN)/python -m tests.validity --json $(SIM)/validity.json
+
 test: $(READY)   ## all tests
 	$(BIN)/python -m pytest
 
@@ -63,4 +79,4 @@ golden: $(READY) ## record the golden journals anew; commit them with the reason
 check: lint types imports test   ## what to run before a commit
 
 clean:           ## remove what was made here
-	rm -rf $(VENV) dist build demo-out trace-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build demo-out trace-out simulate-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis

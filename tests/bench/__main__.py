@@ -15,7 +15,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from headway.core.errors import nearest
-from tests.bench import decision, engine, handle, imports, latency, plugin, proxies, spans
+from tests.bench import (
+    decision,
+    engine,
+    handle,
+    imports,
+    latency,
+    plugin,
+    proxies,
+    simulate,
+    spans,
+)
 from tests.bench.measure import Result, to_json
 
 
@@ -30,6 +40,7 @@ class Sizes:
     import_pairs: int = 15
     traced_runs: int = 300
     engine_requests: int = 2000
+    simulated_runs: int = 1500
 
 
 QUICK = Sizes(
@@ -40,6 +51,7 @@ QUICK = Sizes(
     import_pairs=1,
     traced_runs=5,
     engine_requests=100,
+    simulated_runs=40,
 )
 
 
@@ -89,6 +101,11 @@ def _engine(sizes: Sizes, part: Part) -> list[Result]:
     return engine.measure(requests=sizes.engine_requests, step=step)
 
 
+def _simulate(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("the laboratory", simulate.ROUNDS * (1 + len(simulate.GOALS_US)))
+    return simulate.measure(runs=sizes.simulated_runs, step=step)
+
+
 SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "decision": _decision,
     "node": _node,
@@ -98,6 +115,7 @@ SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "imports": _imports,
     "spans": _spans,
     "engine": _engine,
+    "simulate": _simulate,
 }
 
 

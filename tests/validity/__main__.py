@@ -5,6 +5,7 @@ with ``--quick`` it says only whether it could be measured.
 """
 
 import argparse
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -80,6 +81,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--quick", action="store_true", help="few runs: only shows that it runs")
     arguments = parser.parse_args()
+    # told to stop, it takes its processes with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sizes = QUICK if arguments.quick else Sizes()
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     pairs = compare(sizes, lambda pair: console.print(line(pair)))
