@@ -36,6 +36,7 @@ from headway.core.facts import (
     TimerFired,
 )
 from headway.core.learning import Teacher
+from headway.core.memory import recall, remembered
 from headway.core.overview import overview
 from headway.core.pool import Pool
 from headway.core.protocols import Foresight, Policy, Release, Wait
@@ -113,16 +114,15 @@ class Scheduler:
             PoolSet: self._pool_set,
         }
         if learned:
-            self._restore(learned)
+            recall(learned, self.foresight, policy, self.endpoints, self.books)
 
     # -- what shells ask -------------------------------------------------------------------------
 
     def handle(self, event: Event) -> tuple[AnyCommand, ...]:
         """Take a fact in; answer with what the shell must do now."""
         self._out = []
-        self._view = None
+        self._view, at = None, event.at
         self._teacher.judged.clear()
-        at = event.at
         books = self.books
         if self._timer_at is not None and at >= self._timer_at:
             self._timer_at = None
@@ -172,28 +172,7 @@ class Scheduler:
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
-        return {
-            "foresight": self.foresight.snapshot(),
-            "policy": self.policy.snapshot() if self._heed is not None else {},  # type: ignore[attr-defined]
-            "speeds": [[e.id, e.speed, e.speed_samples] for e in self.endpoints.values()],
-            "topologies": [
-                [name, *topology.snapshot()]
-                for name, topology in sorted(self.books.topologies.items())
-            ],
-        }
-
-    def _restore(self, learned: dict[str, Any]) -> None:
-        try:
-            self.foresight.restore(learned["foresight"])
-            if self._heed is not None and (policy := learned.get("policy")):
-                self.policy.restore(policy)  # type: ignore[attr-defined]
-            for endpoint_id, speed, samples in learned["speeds"]:
-                if (endpoint := self.endpoints.get(endpoint_id)) is not None:
-                    endpoint.speed, endpoint.speed_samples = float(speed), int(samples)
-            for name, edges, visits in learned["topologies"]:
-                self.books.topology(name).restore(edges, visits)
-        except (KeyError, TypeError, ValueError) as error:
-            raise HeadwayError(f"what was learned cannot be read ({error!r}): delete it") from error
+        return remembered(self.foresight, self.policy, self.endpoints, self.books)
 
     def open_facts(self, at: Seconds) -> tuple[Event, ...]:
         """Events that tell a new scheduler of the open runs, nodes and calls."""
