@@ -16,7 +16,7 @@ def markdown(said: dict[str, Any]) -> str:
     """A row a policy, and what the run was."""
     sizes, pairs = said["sizes"], said["pairs"]
     lines = [
-        "| policy | mean, live / virtual | lowest to highest | P95 | lowest to highest | lateness |",
+        "| policy | mean, live / virtual | low to high | P95 | low to high | lateness |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in said["verdicts"]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headway.core.errors import ConfigError
+from headway.sim.report.papers import compared
 from headway.sim.report.ranking import OURS, best, is_bound, losses, main_rows, places, value
 from headway.sim.report.words import HEADINGS, shown
 from headway.sim.results import Comparison, Place, Pooled, Results, read_results
@@ -31,7 +32,7 @@ def markdown(results: Results) -> str:
         parts.append(_table(group, by_load))
     if equal := [one for one in results.comparisons if one.at_equal_success]:
         parts.append(_equal_success(equal))
-    parts.append(_losses(results))
+    parts += [*_papers(results), _losses(results)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,6 +116,28 @@ def _equal_success(comparisons: Sequence[Comparison]) -> str:
         where = ", ".join(part for part in (one.trace, one.pool, one.world) if part)
         lines.append(f"| {where} | {one.load:g} | `{one.baseline}` | {told[0]} | {told[1]} |")
     return "\n".join(lines)
+
+
+def _papers(results: Results) -> list[str]:
+    """What the papers print of their systems, beside what comes out here."""
+    found = compared(results)
+    parts = []
+    for source, printed in dict.fromkeys((each.source, each.printed) for each in found):
+        here = [each for each in found if (each.source, each.printed) == (source, printed)]
+        agree = sum(each.agrees for each in here)
+        lines = [
+            f"{source} prints: {printed}. Here, the sign is as printed at {agree} of {len(here)} "
+            "places:",
+            "",
+            "| workload | load | here |",
+            "| --- | ---: | --- |",
+        ]
+        for each in here:
+            where = ", ".join(p for p in (each.place.trace, each.place.pool) if p)
+            mark = "" if each.agrees else " (**otherwise than printed**)"
+            lines.append(f"| {where} | {each.place.load:g} | {each.found}{mark} |")
+        parts.append("\n".join(lines))
+    return parts
 
 
 def _losses(results: Results) -> str:

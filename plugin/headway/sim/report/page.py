@@ -9,6 +9,7 @@ from pathlib import Path
 from headway.core.errors import ConfigError
 from headway.sim.measures import BETTER
 from headway.sim.report.assets import SCRIPT, STYLE
+from headway.sim.report.papers import compared
 from headway.sim.report.plots import Plots
 from headway.sim.report.ranking import (
     OURS,
@@ -49,6 +50,7 @@ def page(results: Results) -> str:
         "plots": ("Plots", _plots(results, known)),
         "tables": ("Tables", _tables(known)),
         "comparisons": ("Paired comparisons", _comparisons(results)),
+        "papers": ("What papers print", _papers(results)),
         "endpoints": ("Endpoints", _endpoints(known)),
         "workloads": ("Workloads and loads", _workloads(results)),
         "notes": ("Deviations and notes", _notes(results)),
@@ -73,7 +75,7 @@ def page(results: Results) -> str:
 
 _WORDS = (
     *("place", "measure", "best rival", "clear", "against", "how"),
-    *("endpoint", "pool", "source", "knee of"),
+    *("endpoint", "pool", "source", "knee of", "printed", "here", "as printed"),
 )
 """Headings of columns of words, which stand left."""
 
@@ -264,6 +266,23 @@ def _comparisons(results: Results) -> str:
     heads = ("policy", "against", "place", "measure", "ratio", "95 % interval")
     more = ("difference", "sd over seeds", "how", "seeds")
     return "<p>A ratio below 1: less than the baseline.</p>" + _table((*heads, *more), rows)
+
+
+def _papers(results: Results) -> str:
+    found = compared(results)
+    if not found:
+        return "<p>No paper's claim is about these policies at these loads.</p>"
+    rows = [
+        "<tr>"
+        + _text(each.source)
+        + _text(each.printed)
+        + _text(place_text(each.place))
+        + _text(each.found)
+        + _text("yes" if each.agrees else "no: see the deviations")
+        + "</tr>"
+        for each in found
+    ]
+    return _table(("source", "printed", "place", "here", "as printed"), rows)
 
 
 def _endpoints(known: Placed) -> str:
