@@ -48,7 +48,7 @@ def test_hexagent_against_the_best_of_three() -> None:
 
 def test_idle_places_and_missing_policies_are_not_compared() -> None:
     rows = {"maestro": {"attainment": 0.9, "kv_output_saved": 0.5}, "edf": {"attainment": 0.8}}
-    assert [one.found for one in compared(of_suite("maestro", rows))][0] == "+10.0 points"
+    assert compared(of_suite("maestro", rows))[0].found == "+10.0 points"
     assert compared(of_suite("maestro", rows, load=0.0)) == ()
     assert compared(of_suite("hexagent", rows)) == ()
 
