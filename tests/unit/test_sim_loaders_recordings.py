@@ -59,7 +59,13 @@ def test_a_journal_gives_a_run_with_its_dag_and_gaps(tmp_path: Path) -> None:
         ("write", (3,), 0.25, 0.0),
     ]
     assert run.nodes[0] == TraceNode(
-        name="plan", prompt_tokens=100, output_tokens=30, tool_s=0.5, tool_calls=2, max_tokens=64
+        name="plan",
+        prompt_tokens=100,
+        output_tokens=30,
+        tool_s=0.5,
+        tool_calls=2,
+        max_tokens=64,
+        pool_name="agent",
     )
     assert [node.prompt_tokens for node in run.nodes] == [100, 50, 50, 0, 50]
     assert (run.id, run.graph, run.group, run.tenant) == ("r1", "g", "t", "acme")

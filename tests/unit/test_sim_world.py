@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from headway.core.errors import ConfigError
@@ -165,6 +166,19 @@ def test_a_persons_pause_is_not_completion() -> None:
     assert run.ended_s == pytest.approx(60.202)
 
 
+def test_a_run_is_not_paused_while_a_sibling_works() -> None:
+    fork = [
+        node("a", 10),
+        node("think", 10, 0, think_s=5.0),
+        node("work", 800, 0),
+    ]
+    for order in ((0, 1, 2), (0, 2, 1)):
+        body = run_of(*(fork[place] for place in order))
+        (run,) = played([planned(body)], pool=one_model("e1", "e2")).runs
+        assert run.paused_s == 0.0
+        assert run.ended_s == pytest.approx(0.101 + 8.001)
+
+
 def asked(name: str, small_ok: bool, **fields: Any) -> TraceRun:
     labels = {
         "small": Label(ok=small_ok, output_tokens=10, chance=0.5),
@@ -288,10 +302,44 @@ def test_blocks_that_do_not_fit_the_engines_are_refused() -> None:
         played([planned(odd)])
 
 
+def test_each_pair_is_busy_only_while_its_decode_server_is() -> None:
+    sites = tuple(
+        Site(id=f"p{name}", model="m", profile=STEP, server=name, prefill_server="p", prefill=STEP)
+        for name in ("d1", "d2")
+    )
+    pool = SimPool(name="pairs", sites=sites, names={"agent": ("m",)}, reference="m")
+    cell = played([planned(run_of(node("a", 11)))], pool=pool, policy="hexagent")
+    busy = {one.id: one.busy_s for one in cell.endpoints}
+    assert sorted(busy.values()) == pytest.approx([0.0, 0.1])
+
+
+def test_a_recorded_call_asks_for_what_it_asked_for() -> None:
+    pool = two_models()
+    belief = believed(pool)
+    names = (*belief.names, PoolName(name="big", models=("large",)))
+    big = run_of(node("a", 10, pool_name="big"))
+    pinned = run_of(node("a", 10, models=("l",)), name="pinned")
+    cell = play(
+        [planned(big), planned(pinned)],
+        pool=pool,
+        belief=msgspec.structs.replace(belief, names=names),
+        policy=make_policy("small-only"),
+        foresight=OnlineForesight({}),
+        luck=Luck({}, seed=1, rho=0.5),
+        rules=Rules(),
+    )
+    assert {call.model for run in cell.runs for call in run.calls} == {"large"}
+
+
 def test_decisions_are_timed_only_with_a_clock() -> None:
     ticks = iter(range(1000))
     cell = played([planned(run_of(node("a", 10)))], clock=lambda: float(next(ticks)))
     assert cell.planner_s == (1.0,)
+    ticks = iter(range(1000))
+    busy = [planned(run_of(node("a", 10), name=f"r{number}")) for number in range(2)]
+    cell = played(busy, policy="fcfs+release", clock=lambda: float(next(ticks)))
+    # the second was looked at more than once before its seat was free
+    assert len(cell.planner_s) == 2 and sum(cell.planner_s) > 2.0
     assert played([planned(run_of(node("a", 10)))]).planner_s == ()
 
 

@@ -201,6 +201,15 @@ class Pairs:
         self._collect(self._sides[1], request.decode, self._now)
         return 1 + engine.produced(request_id)
 
+    @property
+    def decodes(self) -> tuple[str, ...]:
+        """Names of the decode engines."""
+        return tuple(self._sides[1].engines)
+
+    def works(self, decode: str) -> bool:
+        """Whether a decode engine has anything to do."""
+        return self._sides[1].engine(decode).next_at() is not None
+
     def gauges(self, decode: str) -> Gauges:
         """The load and counters of a decode engine. What is on its way is not in them."""
         return self._gauges(self._sides[1], decode)

@@ -16,28 +16,32 @@ NEVER = float("inf")
 class _Station:
     """One thing that serves: an engine, or all pairs together."""
 
-    __slots__ = ("_dues", "_place", "busy_s", "busy_since", "engine")
+    __slots__ = ("_dues", "_place", "_since", "busy_s", "engine")
 
     def __init__(self, engine: Engine | Pairs, dues: list[Seconds]) -> None:
         self.engine = engine
         self._dues = dues
         self._place = len(dues)
         dues.append(NEVER)
-        self.busy_s = 0.0
-        self.busy_since: Seconds | None = None
+        self.busy_s: dict[str, Seconds] = {}
+        self._since: dict[str, Seconds] = {}
 
     def look(self, at: Seconds) -> None:
-        """Note when the engine is next due, and since when it is busy."""
+        """Note when the engine is next due, and which of its servers are busy since when."""
         due = self.engine.next_at()
-        if due is None:
-            self._dues[self._place] = NEVER
-            if self.busy_since is not None:
-                self.busy_s += at - self.busy_since
-                self.busy_since = None
+        self._dues[self._place] = NEVER if due is None else due
+        if isinstance(self.engine, Pairs):
+            for name in self.engine.decodes:
+                self._note(name, at, self.engine.works(name))
         else:
-            self._dues[self._place] = due
-            if self.busy_since is None:
-                self.busy_since = at
+            self._note("", at, due is not None)
+
+    def _note(self, name: str, at: Seconds, busy: bool) -> None:
+        since = self._since.get(name)
+        if busy and since is None:
+            self._since[name] = at
+        elif not busy and since is not None:
+            self.busy_s[name] = self.busy_s.get(name, 0.0) + at - self._since.pop(name)
 
 
 class Fleet:
@@ -109,12 +113,6 @@ class Fleet:
             )
         station.look(at)
 
-    def cancel(self, request: str, site_id: str, *, at: Seconds) -> None:
-        """Drop a request; harmless when it is through."""
-        station = self._station_of[site_id]
-        station.engine.cancel(request, at=at)
-        station.look(at)
-
     def next_at(self) -> Seconds:
         """When something may happen on any server; infinite if nothing is there."""
         return min(self._dues)
@@ -149,7 +147,7 @@ class Fleet:
             EndpointOutcome(
                 id=site.id,
                 model=site.model,
-                busy_s=self._station_of[site.id].busy_s,
+                busy_s=self._busy_s(site),
                 calls=served[0],
                 prompt_tokens=served[1],
                 hit_tokens=served[2],
@@ -157,3 +155,8 @@ class Fleet:
             )
             for site, served in zip(self.sites.values(), self._served.values(), strict=True)
         )
+
+    def _busy_s(self, site: Site) -> Seconds:
+        """Seconds in which the site's server had work; of a pair, its decode server."""
+        name = (site.server or site.id) if site.prefill_server else ""
+        return self._station_of[site.id].busy_s.get(name, 0.0)

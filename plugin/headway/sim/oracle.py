@@ -17,7 +17,7 @@ from headway.policy.srpt import Srpt
 from headway.predict.foresight import OnlineForesight
 from headway.sim.confidence import make_confidence, parse_confidence
 from headway.sim.luck import Luck
-from headway.sim.plans import Planned
+from headway.sim.plans import WORDS_ABOUT_A_FAILURE, Planned
 from headway.sim.pools import SimPool
 from headway.sim.trace import TraceRun
 
@@ -59,13 +59,27 @@ class _Truth:
         if plan is None:
             return None
         if not plan.run.nodes:
-            tokens = self.output_tokens(query) or 0.0
-            prompt = self._luck.question(query.run).prompt_tokens
-            return self._alone_s(prompt, int(tokens)), tokens
+            return self._rest_of_question(plan, int(query.call.rpartition("/")[2]))
         rests = self._rests.get(id(plan.run))
         if rests is None:
             rests = self._rests[id(plan.run)] = self._rests_of(plan.run)
         return rests[int(query.call.rpartition("/")[2])]
+
+    def _rest_of_question(self, plan: Planned, attempt: int) -> tuple[Seconds, float]:
+        """What is left from an attempt on if the reference model answers, until it is right."""
+        question = self._luck.question(plan.id)
+        nth = self._answers.get((plan.id, self._reference), 0)
+        prompt, seconds, tokens = question.prompt_tokens, 0.0, 0.0
+        for number in range(attempt, plan.attempts + 1):
+            answer = self._luck.answer(plan.id, self._reference, nth)
+            seconds += self._alone_s(prompt, answer.output_tokens)
+            tokens += answer.output_tokens
+            if self._luck.verdict(plan.id, number, answer.ok):
+                break
+            nth += 1
+            prompt += answer.output_tokens + WORDS_ABOUT_A_FAILURE
+            seconds += plan.pause_s
+        return seconds, tokens
 
     def _rests_of(self, run: TraceRun) -> list[tuple[Seconds, float]]:
         """For each node; siblings count by their maximum in seconds, by their sum in tokens."""

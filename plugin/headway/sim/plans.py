@@ -5,6 +5,9 @@ import msgspec
 from headway.core.types import Seconds
 from headway.sim.trace import TraceRun
 
+WORDS_ABOUT_A_FAILURE = 40
+"""Tokens that a graph adds to the conversation when it asks again."""
+
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run to come: which body, when, under which name (unique in the cell) and promise.
@@ -27,8 +30,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every run of a cell.
 
     `decision_s` is what a decision is charged (measured on the daemon), `max_tokens` the limit
-    of calls that have none of their own, `scrape_s` how often endpoints are looked at, if
-    the policy heeds that or an endpoint may sleep.
+    of calls that have none of their own, `scrape_s` how often endpoints are looked at.
     """
 
     pool_name: str = "agent"

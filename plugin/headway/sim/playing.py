@@ -26,14 +26,12 @@ from headway.sim.fleet import Fleet
 from headway.sim.lives import CHARS_PER_TOKEN, Life, Sent
 from headway.sim.luck import Luck
 from headway.sim.outcomes import CellOutcome, RunOutcome
-from headway.sim.plans import Planned, Rules
+from headway.sim.plans import WORDS_ABOUT_A_FAILURE, Planned, Rules
 from headway.sim.pools import SimPool
 
 CLIENT = ClientId("sim#1")
 SHELL = ClientId("")
 ATTEMPT_NODE = "solve"
-WORDS_ABOUT_A_FAILURE = 40
-"""Tokens that a graph adds to the conversation when it asks again."""
 BLOCKS_OF_A_RUN = 1 << 32
 RUNS_A_STEP = 50
 
@@ -66,11 +64,10 @@ class Playing:
         self._planned = planned
         for number, plan in enumerate(planned):
             self._agenda.add(plan.arrival_s, self._arrive, plan, number)
-        heeds = hasattr(scheduler.policy, "heed")
-        if heeds or any(
-            getattr(site.profile, "sleep_after_s", None) is not None for site in pool.sites
-        ):
-            self._agenda.add(rules.scrape_s, self._scrape)
+        self._sleepers = any(
+            site.asleep or site.profile.sleep_after_s is not None for site in pool.sites
+        )
+        self._agenda.add(0.0, self._scrape)
 
     def to_the_end(
         self,
@@ -122,6 +119,12 @@ class Playing:
             self._tell(TimerFired(timer=timer), at, SHELL)
 
     def _scrape(self, at: Seconds) -> None:
+        """Look at every endpoint, as the daemon does; where nothing is open, nothing changed."""
+        if self._agenda.next_at == self._fleet.next_at() == float("inf"):
+            return  # nothing will ever happen again: let that be noticed
+        self._agenda.add(at + self._rules.scrape_s, self._scrape)
+        if not self._sent and not self._sleepers:
+            return
         for site in self._pool.sites:
             running, waiting, kv_used, asleep = self._fleet.load(site.id)
             seen = EndpointSeen(
@@ -133,7 +136,6 @@ class Playing:
                 asleep=asleep,
             )
             self._tell(seen, at, SHELL)
-        self._agenda.add(at + self._rules.scrape_s, self._scrape)
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -162,18 +164,24 @@ class Playing:
             life.prompt_tokens = self._luck.question(plan.id).prompt_tokens
             self._attempt(at, life)
             return
-        first = [place for place, waits in enumerate(life.waits_for) if not waits]
         life.open_nodes = 1  # the start itself: nodes that end at once do not end the run
-        for place in first:
-            self._wait_for(at, life, place)
-        self._one_over(at, life)
+        first = [place for place, waits in enumerate(life.waits_for) if not waits]
+        self._follow(at, life, first)
 
-    def _wait_for(self, at: Seconds, life: Life, place: int) -> None:
+    def _follow(self, at: Seconds, life: Life, ready: Sequence[int]) -> None:
+        """What an ended node (or the start) leads to; the run pauses if only a person is left."""
+        paused = len(ready) == 1 and life.open_nodes == 1
+        for place in ready:
+            self._wait_for(at, life, place, paused=paused)
+        life.open_nodes -= 1
+        if not life.open_nodes:
+            self._end(at, life)
+
+    def _wait_for(self, at: Seconds, life: Life, place: int, *, paused: bool) -> None:
         """A node's parents have ended: it begins after its tools, or when the person answers."""
         plan = life.body.nodes[place].plan
         life.open_nodes += 1
-        alone = life.open_nodes == 2  # beside the node before it, which ends just now
-        if plan.think_s > 0.0 and alone:
+        if plan.think_s > 0.0 and paused:
             life.paused_s += plan.think_s
             self._tell(RunEnded(run=RunId(life.plan.id), outcome="interrupted"), at)
             self._agenda.add(at + plan.think_s, self._resume, life, place)
@@ -218,13 +226,13 @@ class Playing:
             graph=life.plan.run.graph,
             node=node_id,
             node_name=plan.name,
-            pool_name=self._rules.pool_name,
+            pool_name=plan.pool_name or self._rules.pool_name,
             parents=parents,
             visit=node.visit,
             step=node.step,
             prompt_chars=plan.prompt_tokens * CHARS_PER_TOKEN,
             max_tokens=plan.max_tokens or self._rules.max_tokens,
-            models=(plan.model,) if plan.model else (),
+            models=plan.models or ((plan.model,) if plan.model else ()),
         )
         self._ask(at, life, place, ask, blocks(node.prefix, life.offset))
 
@@ -253,16 +261,12 @@ class Playing:
     def _node_over(self, at: Seconds, life: Life, place: int, node_id: NodeId) -> None:
         """A node ended: those that waited for it alone are next; or the run is over."""
         self._tell(NodeEnded(run=RunId(life.plan.id), node=node_id), at)
+        ready = []
         for child in life.body.nodes[place].children:
             life.waits_for[child] -= 1
             if not life.waits_for[child]:
-                self._wait_for(at, life, child)
-        self._one_over(at, life)
-
-    def _one_over(self, at: Seconds, life: Life) -> None:
-        life.open_nodes -= 1
-        if not life.open_nodes:
-            self._end(at, life)
+                ready.append(child)
+        self._follow(at, life, ready)
 
     def _end(self, at: Seconds, life: Life) -> None:
         plan = life.plan

@@ -108,7 +108,7 @@ def _believed(site: Site, error: float, seed: int) -> EndpointSpec:
             wake_s=truth.wake_s,
             transfer_s=site.transfer_s,
         ),
-        context_tokens=site.context_tokens,
+        context_tokens=min(site.context_tokens or truth.kv_tokens, truth.kv_tokens),
         price=site.price,
         rtt_s=site.rtt_s,
     )
@@ -136,9 +136,20 @@ def own_pool(
         reference=reference,
         quality=dict(pool.quality),
     )
-    asked = PoolName(name=POOL_NAME, models=models)
-    belief = msgspec.structs.replace(pool, endpoints=tuple(usable), names=(*pool.names, asked))
+    names = pool.names
+    if not pool.declares(POOL_NAME):  # for calls of which nobody knows what they asked for
+        names = (*names, PoolName(name=POOL_NAME, models=models))
+    fitted = tuple(_fitted(spec, site) for spec, site in zip(usable, sites, strict=True))
+    belief = msgspec.structs.replace(pool, endpoints=fitted, names=names)
     return truth, belief
+
+
+def _fitted(spec: EndpointSpec, site: Site) -> EndpointSpec:
+    """What fits into an endpoint is no more than what its KV cache holds: no policy is offered it
+    for longer calls.
+    """
+    held = site.profile.kv_tokens
+    return msgspec.structs.replace(spec, context_tokens=min(spec.context_tokens or held, held))
 
 
 def _own_site(spec: EndpointSpec, truths: dict[str, EngineProfile], name: str) -> Site:

@@ -36,7 +36,8 @@ class TraceNode(
     `prompt_tokens` it makes no call. `output_tokens` is what the recorded model
     wrote, `outputs` what others wrote, by model. `prefix` names the prompt's blocks of
     the run's `block_tokens` as (first id, count) stretches; equal ids are equal text up to there.
-    `model` is the model that this node is bound to (empty: any).
+    `pool_name` is the model name that its call asks for (empty: the suite's), `model` the model
+    that it was recorded with, `models` those that it may only go to (empty: any of the pool name).
     """
 
     name: str
@@ -50,6 +51,8 @@ class TraceNode(
     max_tokens: int | None = None
     prefix: tuple[tuple[int, int], ...] = ()
     model: str = ""
+    pool_name: str = ""
+    models: tuple[str, ...] = ()
 
 
 class Label(
@@ -82,7 +85,8 @@ class TraceRun(
 ):
     """One run. `group` names the underlying task: never train on a group and test on it.
 
-    `arrival_s` is when it was recorded to arrive (None: not known), `ok` whether it was
+    `arrival_s` is when it was recorded to arrive (None: not known), `deadline_s` its own deadline
+    in seconds from its start (None: the suite's), `ok` whether it was
     recorded to succeed. `shared_blocks`: block ids mean the same text in all runs of the trace.
     """
 
@@ -92,6 +96,7 @@ class TraceRun(
     nodes: tuple[TraceNode, ...] = ()
     question: Question | None = None
     arrival_s: Seconds | None = None
+    deadline_s: Seconds | None = None
     service_class: str = ""
     tenant: str = ""
     ok: bool | None = None

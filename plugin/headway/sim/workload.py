@@ -262,7 +262,7 @@ def plan(
                 run=run,
                 arrival_s=at,
                 alone_s=lasts,
-                deadline_s=factor * lasts,
+                deadline_s=factor * lasts if run.deadline_s is None else run.deadline_s,
                 service_class=service_class,
                 tenant=run.tenant or _tenant_of(name, spec, wanted.seed),
                 attempts=spec.attempts,

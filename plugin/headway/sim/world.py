@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from headway.core.facts import Event
 from headway.core.pool import Pool
 from headway.core.protocols import Foresight, Policy, Release, Wait
 from headway.core.scheduler import Scheduler
@@ -27,25 +28,39 @@ REHEARSAL_GAP_S = 600.0
 
 
 class _Timed:
-    """A policy whose decisions are timed on the wall clock; the rest is the policy's own."""
+    """A policy whose work is timed on the wall clock; the rest is the policy's own.
+
+    `spent` gets, for each release, all that the policy took since the one before: looks that
+    released nothing and what it learned from events included.
+    """
 
     def __init__(self, policy: Policy, clock: Callable[[], float], spent: list[float]) -> None:
         self.name = policy.name
         self.binds_early = policy.binds_early
-        self._choose = policy.choose
+        self._policy: Any = policy
         self._clock = clock
         self._spent = spent
-        for method in ("heed", "snapshot", "restore", "worth_retrying"):
+        self._since = 0.0
+        for method in ("snapshot", "restore", "worth_retrying"):
             if (found := getattr(policy, method, None)) is not None:
                 setattr(self, method, found)
+        if hasattr(policy, "heed"):
+            self.heed = self._heed
 
     def choose(self, view: View) -> Release | Wait | None:
-        """What the policy chooses; the time that a release took is noted."""
+        """What the policy chooses."""
         began = self._clock()
-        chosen = self._choose(view)
+        chosen: Release | Wait | None = self._policy.choose(view)
+        self._since += self._clock() - began
         if isinstance(chosen, Release):
-            self._spent.append(self._clock() - began)
+            self._spent.append(self._since)
+            self._since = 0.0
         return chosen
+
+    def _heed(self, event: Event, view: View) -> None:
+        began = self._clock()
+        self._policy.heed(event, view)
+        self._since += self._clock() - began
 
 
 def play(  # noqa: PLR0913  # all that a cell is made of, each by its name
@@ -88,15 +103,20 @@ def rehearse(
     luck: Luck,
     rules: Rules,
     attempts: int = 4,
+    heeds: Policy | None = None,
 ) -> dict[str, Any]:
     """What a scheduler has learned once `history` ran, with no load, each call at a random model.
 
     A `Scheduler.snapshot()`; it is what all policies of a cell start from. The runs are
-    known to `luck` by ``history/N``, N from 0.
+    known to `luck` by ``history/N``, N from 0. A policy that learns from events may heed them.
     """
+    shuffle: Any = make_policy("shuffle-call")
+    if heeds is not None:
+        for method in ("heed", "snapshot", "restore"):
+            setattr(shuffle, method, getattr(heeds, method))
     scheduler = Scheduler(
         belief,
-        make_policy("shuffle-call"),
+        shuffle,
         foresight=foresight,
         rng=random.Random(rules.seed),
         seed=rules.seed,

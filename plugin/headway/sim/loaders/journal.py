@@ -171,6 +171,7 @@ class _Recording:
         record.thread = fact.thread or record.thread
         record.service_class = fact.service_class or record.service_class
         record.tenant = fact.tenant or record.tenant
+        record.deadline_s = fact.deadline_s if fact.deadline_s is not None else record.deadline_s
         if fact.parent_run is not None and known.parent is None:
             parent_run = self._alias.get(fact.parent_run, fact.parent_run)
             known.parent = (parent_run, fact.parent_node or "")
@@ -222,6 +223,7 @@ class _Recording:
                 started_s=started_s,
                 service_class=ask.service_class,
                 tenant=ask.tenant,
+                deadline_s=ask.deadline_s,
             )
             run = self._runs[ask.run] = _Open(record, implied=True)
         node = self._node(run, ask, at)
@@ -234,6 +236,8 @@ class _Recording:
                 prompt_tokens=int(ask.prompt_chars / CHARS_PER_TOKEN),
                 output_tokens=None,
                 max_tokens=ask.max_tokens,
+                pool_name=ask.pool_name,
+                models=ask.models,
                 failed=True,
             )
             node.calls.append(call)

@@ -32,6 +32,8 @@ class RecordedCall:
     output_tokens: int | None
     tool_calls: int = 0
     max_tokens: int | None = None
+    pool_name: str = ""
+    models: tuple[str, ...] = ()
     failed: bool = False
 
 
@@ -59,6 +61,7 @@ class RecordedRun:
     thread: str = ""
     service_class: str = ""
     tenant: str = ""
+    deadline_s: Seconds | None = None
     ok: bool | None = None
     pauses: list[tuple[Seconds, Seconds]] = field(default_factory=list)
     nodes: dict[str, RecordedNode] = field(default_factory=dict)
@@ -128,6 +131,7 @@ def _trace_run(run: RecordedRun, begun_s: Seconds, lengths: _Lengths) -> TraceRu
         group=run.thread or run.id,
         nodes=tuple(_trace_node(atom, run, lengths) for atom in atoms),
         arrival_s=run.started_s - begun_s,
+        deadline_s=run.deadline_s,
         service_class=run.service_class,
         tenant=run.tenant,
         ok=run.ok,
@@ -153,6 +157,8 @@ def _trace_node(atom: _Atom, run: RecordedRun, lengths: _Lengths) -> TraceNode:
         think_s=think_s,
         tool_calls=call.tool_calls if call is not None else 0,
         max_tokens=call.max_tokens if call is not None else None,
+        pool_name=call.pool_name if call is not None else "",
+        models=call.models if call is not None else (),
     )
 
 
