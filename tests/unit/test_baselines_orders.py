@@ -68,9 +68,26 @@ def test_fcfs_goes_by_arrival_of_the_call_and_workflow_fcfs_by_that_of_its_run()
 
 
 def test_workflow_fcfs_bound_at_once_tells_the_engine_when_the_run_began() -> None:
-    told = Teller(pool(endpoint("a")), policy="workflow-fcfs")
-    told.run_started("r1", at=2.5)
-    assert urgency(told, "c1", run="r1", at=9.0) == -2.5
+    # in seconds since the first fact: a clock that counts from a boot says more than urgencies can
+    booted = 3e7
+    told = Teller(pool(endpoint("a", seats=9)), policy="workflow-fcfs")
+    told.run_started("r0", at=booted)
+    told.run_started("r1", at=booted + 2.5)
+    assert urgency(told, "c0", run="r0", at=booted + 9.0) == 0.0
+    assert urgency(told, "c1", run="r1", at=booted + 9.0) == -2.5
+
+
+def test_workflow_fcfs_keeps_a_run_where_it_is_and_deals_others_by_open_calls_a_seat() -> None:
+    told = Teller(pool(endpoint("a", seats=2), endpoint("b", seats=4)), policy="workflow-fcfs")
+    told.sent("c0", "b")
+    told.ended("c0", run="r1")
+    for other in ("o1", "o2"):
+        told.sent(other, "b", run=other)
+    assert granted(told.ready("c1")) == [("c1", "b")]  # 2/4 there, 0/2 on a: home none the less
+    assert granted(told.ready("n1", run="n1")) == [("n1", "a")]  # 3/4 against 0/2
+    assert granted(told.ready("n2", run="n2")) == [("n2", "a")]  # 3/4 against 1/2
+    told.endpoint("b").reachable = False
+    assert granted(told.ready("c2")) == [("c2", "a")]
 
 
 def test_earliest_finish_counts_what_is_queued_in_the_engine() -> None:
@@ -79,7 +96,7 @@ def test_earliest_finish_counts_what_is_queued_in_the_engine() -> None:
         endpoint("a", step_s=0.02, prefill_s=0.0),
         endpoint("b", "large", step_s=0.05, prefill_s=0.0),
     )
-    told = Teller(of, policy="workflow-fcfs")
+    told = Teller(of, policy="edf")
     places = [to for name in "123" for _, to in granted(told.ready(name, run=name))]
     assert places == ["a", "a", "b"]
 
@@ -87,7 +104,7 @@ def test_earliest_finish_counts_what_is_queued_in_the_engine() -> None:
 def test_earliest_finish_counts_the_cached_prefix() -> None:
     # both alike; b served the run's last call and still has part of its prompt
     of = pool(endpoint("a", prefill_s=0.01, seats=2), endpoint("b", prefill_s=0.01, seats=2))
-    told = Teller(of, policy="workflow-fcfs")
+    told = Teller(of, policy="edf")
     told.sent("c0", "b")
     told.ended("c0", run="r1", prompt_tokens=100, cached_tokens=0)
     told.endpoint("b").speed = told.endpoint("a").speed = 1.0
@@ -108,9 +125,12 @@ def test_edf_takes_what_is_due_first_and_runs_without_a_deadline_last() -> None:
 
 
 def test_edf_bound_at_once_tells_when_the_run_is_due() -> None:
+    # since the first fact: 1 + 30 and 500,000 + 2
+    booted = 3e7
     told = Teller(pool(endpoint("a")), policy="edf")
-    assert urgency(told, "c1", run="r1", deadline_s=30.0, at=1.0) == -31.0
-    assert urgency(told, "c2", run="r2", at=2.0) == -500_002.0
+    told.run_started("r0", at=booted)
+    assert urgency(told, "c1", run="r1", deadline_s=30.0, at=booted + 1.0) == -31.0
+    assert urgency(told, "c2", run="r2", at=booted + 2.0) == -500_002.0
 
 
 def teach_rest(told: Teller, graph: str, rest_s: float) -> None:
@@ -135,10 +155,10 @@ def test_llf_takes_what_can_least_afford_to_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("served_s", "level"), [(0.0, 0), (1.99, 0), (2.0, 1), (3.9, 1), (4.1, 2), (8.1, 3), (9e9, 7)]
+    ("served_s", "level"), [(0.0, 0), (1.99, 0), (2.0, 1), (3.9, 1), (4.1, 2), (8.1, 3), (9e9, 11)]
 )
 def test_plas_has_queues_that_double(served_s: float, level: int) -> None:
-    # quantum 2: up to 2, 4, 8, ... and the last of eight takes the rest
+    # quantum 2: up to 2, 4, 8, ... and the last of twelve takes the rest
     told = one_seat("plas", promote_at=0.0)
     told.ready("c1", run="r1")
     set_run(told, "r1", served_s=served_s)
@@ -210,8 +230,9 @@ def test_boost_is_a_head_start_that_service_uses_up() -> None:
 
 
 def test_boost_without_a_scale_is_order_of_arrival() -> None:
-    told = one_seat("boost", scale_s=0.0)
-    told.ready("c1", run="r1", at=3.0)
+    told = Teller(pool(endpoint("a")), policy="boost", scale_s=0.0)
+    told.ready("c0", run="r0", at=3e7)
+    told.ready("c1", run="r1", at=3e7 + 3.0)
     set_run(told, "r1", served_s=5.0)
     assert order_of(told, "c1") == 3.0
 

@@ -232,3 +232,24 @@ def test_what_one_endpoint_shows_of_its_speed_holds_for_its_twin_until_that_is_t
     # a twin that joins later begins with what is known
     told.tell(PoolSet(pool=pool(*first.endpoints, endpoint("d"))))
     assert told.endpoint("d").speed in (own, told.endpoint("a").speed)
+
+
+def test_calls_that_wait_for_kv_wait_one_after_the_other() -> None:
+    # seats for eight, but KV for two calls like those that are there
+    one = believed(seats=8, kv_tokens=500)
+    load(one, "x", 100)
+    load(one, "y", 100)
+    assert one.fits == 2
+    first = one.wait_s(0.0, 0, 200)
+    load(one, "z", 100)  # bound all the same: it stands in the engine's queue
+    assert (one.inflight.seated, one.sequences) == (2, 3)
+    # a step takes 0.01 s: 1 s until the first is done; then one leaves every half a second
+    assert first == pytest.approx(1.0)
+    assert one.wait_s(0.0, 0, 200) == pytest.approx(1.0 + 0.5)
+
+
+def test_an_endpoint_without_kv_limits_fits_its_seats() -> None:
+    one = believed(seats=4)
+    load(one, "x", 100)
+    load(one, "y", 100)
+    assert one.fits == 4

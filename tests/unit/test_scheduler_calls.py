@@ -6,7 +6,7 @@ from headway.core.calls import CallState
 from headway.core.errors import HeadwayError
 from headway.core.protocols import Release
 from headway.core.scheduler import HOLD_SHARE
-from headway.core.types import EndpointId
+from headway.core.types import EndpointId, RunId
 from tests.support.telling import (
     ALICE,
     BOB,
@@ -243,3 +243,29 @@ def test_a_policy_that_names_no_candidate_is_a_defect_told_with_the_story() -> N
     told.scheduler.policy = Wrong()
     with pytest.raises(HeadwayError, match=r"policy wrong released call c1#1 .* 'zzz'"):
         told.ready("c1")
+
+
+def test_a_call_that_stood_in_the_engines_queue_tells_nothing_of_its_speed() -> None:
+    told = Teller(pool(endpoint("a", seats=1, step_s=0.01)), policy="fcfs")
+    told.ready("c1", max_tokens=100)
+    told.ready("c2", run="r2", max_tokens=100)  # bound at once, behind the first
+    told.ended("c2", run="r2", at=30.0, output_tokens=100)
+    assert told.endpoint("a").speed_samples == 0
+    told.ended("c1", at=30.0, output_tokens=100)
+    assert told.endpoint("a").speed_samples == 1
+
+
+def test_a_graph_that_takes_the_advice_to_stop_shows_that_its_answer_failed() -> None:
+    told = Teller(pool(endpoint("a", seats=4)))
+    told.ready("c1", node_name="solve")
+    told.ended("c1", output_tokens=10)
+    scheduler = told.scheduler
+    told.ready("c2", node_name="solve", visit=2, node="n2", parents=("n-c1",))
+    told.ended("c2", output_tokens=10)
+    run = scheduler.books.run(RunId("r1"))
+    assert run is not None and len(run.pending) == 1 and run.failed_models == ("small",)
+    assert scheduler.worth_retrying(RunId("r1"), "solve", told.now)  # headway gives no such advice
+    assert len(run.pending) == 1
+    scheduler.policy.worth_retrying = lambda *_: False  # type: ignore[attr-defined]
+    assert not scheduler.worth_retrying(RunId("r1"), "solve", told.now)
+    assert not run.pending and run.failed_models == ("small", "small")

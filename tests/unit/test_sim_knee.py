@@ -1,9 +1,10 @@
 """The search for a knee in virtual time, on curves whose knee is known."""
 
+import msgspec
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.sim.knee import TOLERANCE, find_knee
+from headway.sim.knee import TOLERANCE, FoundKnee, find_knee
 
 
 @pytest.mark.parametrize("guess", [1.0, 7.0, 10.0, 40.0])
@@ -23,6 +24,17 @@ def test_it_is_found_within_the_tolerance(guess: float) -> None:
 def test_a_knee_that_is_never_crossed_is_an_error_with_what_was_seen() -> None:
     with pytest.raises(ConfigError, match=r"no knee within 5 plays.*1\.50x at 4/s.*more runs"):
         find_knee(lambda rate: 3.0, idle_s=2.0, guess=4.0, plays=5)
+
+
+def test_a_rate_at_which_runs_fail_is_too_much_and_can_be_written_down() -> None:
+    found = find_knee(
+        lambda rate: float("inf") if rate > 9.0 else 2.0 + rate / 3.0, idle_s=2.0, guess=4.0
+    )
+    assert 8.0 < found.rate <= 9.0
+    assert [rate > 9.0 for rate, ratio in found.probes if ratio is None]
+    assert msgspec.json.decode(msgspec.json.encode(found), type=FoundKnee) == found
+    with pytest.raises(ConfigError, match="mean completion was infinite at 4/s"):
+        find_knee(lambda rate: float("inf"), idle_s=2.0, guess=4.0, plays=2)
 
 
 def test_a_failed_idle_cell_has_no_knee() -> None:

@@ -109,8 +109,9 @@ class Told:
         self.said.append(text)
 
 
-def small() -> Suite:
-    return checked(parse_strict(SUITE, Suite, "s.yaml"), "s.yaml")
+def small(old: str = "", new: str = "") -> Suite:
+    text = SUITE.replace(old, new) if old else SUITE
+    return checked(parse_strict(text, Suite, "s.yaml"), "s.yaml")
 
 
 def options(out: Path, **changes: Any) -> Options:
@@ -230,3 +231,65 @@ def test_loads_seeds_runs_and_policies_can_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--load: load 9 is far beyond capacity"):
         run_suite(small(), options(tmp_path, loads=(9.0,)), Told())
     assert any("no knee was looked for" in note for note in results.notes)
+
+
+def test_a_chosen_load_is_that_of_wrong_profiles_too(tmp_path: Path) -> None:
+    results = run_suite(small(), options(tmp_path, loads=(0.5,)), Told())
+    assert {(row.belief_error, row.load) for row in results.cells} == {(0.0, 0.5), (0.2, 0.5)}
+    idle = run_suite(small(), options(tmp_path, loads=(0.0,)), Told())
+    assert {(row.load, row.rate) for row in idle.cells} == {(0.0, None)}
+
+
+def test_idle_cells_beside_loaded_ones_with_wrong_profiles_have_a_knee(tmp_path: Path) -> None:
+    suite = small("loads: [0, 1.0], belief", "loads: [0], error_loads: [1.0], belief")
+    results = run_suite(suite, options(tmp_path), Told())
+    rates = {row.rate for row in results.cells if row.load == 1.0}
+    assert rates == {results.knees[0].rate} and None not in rates
+
+
+def test_a_load_without_a_rate_is_never_played(tmp_path: Path) -> None:
+    run_suite(small(), options(tmp_path), Told())
+    path = tmp_path / KNEES_NAME
+    line = msgspec.json.decode(path.read_bytes())
+    line["knee"]["rate"] = 0.0
+    path.write_bytes(msgspec.json.encode(line) + b"\n")
+    with pytest.raises(ConfigError, match=r"single.*on one: load 1 has no rate"):
+        run_suite(small(), options(tmp_path), Told())
+
+
+def test_a_knee_that_was_looked_for_with_other_plays_is_another(tmp_path: Path) -> None:
+    run_suite(small(), options(tmp_path), Told())
+    again = Told()
+    run_suite(small("knee_runs: 40", "knee_runs: 40, knee_plays: 13"), options(tmp_path), again)
+    assert again.stages[0] == ("looking for knees", 1)
+
+
+def test_a_knee_next_to_a_rate_at_which_runs_fail_is_kept(tmp_path: Path) -> None:
+    def overrun(planned: Sequence[Planned], **given: Any) -> CellOutcome:
+        made = fake_play(planned, **given)
+        span_s = planned[-1].arrival_s - planned[0].arrival_s
+        if span_s and (len(planned) - 1) / span_s < 9.0:
+            return made
+        lost = tuple(msgspec.structs.replace(run, ended_s=None) for run in made.runs)
+        return msgspec.structs.replace(made, runs=lost) if span_s else made
+
+    run_suite(small(), options(tmp_path, play=overrun), Told())
+    again = Told()
+    run_suite(small(), options(tmp_path, play=overrun), again)
+    assert "looking for knees" not in [stage for stage, _ in again.stages]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[fcfs, headway]", "[fcfs, hedway]", "suite small: policies: no policy 'hedway'; did you"),
+        ("[fcfs, headway]", "[{id: fcfs, params: {tau: 1}}]", "suite small: policies: policy 'fcf"),
+        ("knee_policy: fcfs", "knee_policy: fcsf", "suite small: knee_policy: no policy 'fcsf'"),
+    ],
+)
+def test_an_unknown_policy_or_knob_of_a_suite_is_told_with_its_place(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        run_suite(small(old, new), options(tmp_path), Told())
+    assert str(error.value).startswith(told)

@@ -1,18 +1,20 @@
 """Suites: the shipped ones are whole; what is wrong in a file is told with its line."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.policy import POLICIES
+from headway.policy import POLICIES, make_policy
 from headway.sim.cast import cast, sweep_of
 from headway.sim.families import FAMILIES
 from headway.sim.loaders import LOADERS
 from headway.sim.oracle import BOUNDS
 from headway.sim.poolspec import belief_pool, sim_pool
+from headway.sim.sitespec import PoolSpec, SiteSpec
 from headway.sim.strict import parse_strict
-from headway.sim.suite import SUITES, PoolSpec, SiteSpec, Suite, checked, load_suite
+from headway.sim.suite import SUITES, Suite, checked, load_suite
 
 SUITE = """\
 name: small
@@ -109,9 +111,49 @@ def test_a_sweep_plays_every_setting_once() -> None:
     suite = parsed(SUITE)
     settings = [spec.params for spec in cast(suite, suite.sizes.full) if spec.id == "chimera"]
     assert settings[0] == {}
-    expected = {str(sorted(one.items())) for one in ({}, *sweep_of("chimera"))}
-    assert {str(sorted(one.items())) for one in settings} == expected
-    assert len(settings) == len(expected) > 1
+    parameters = inspect.signature(POLICIES["chimera"].what).parameters.values()
+    default = {knob.name: knob.default for knob in parameters}
+    whole = [{**default, **one} for one in settings]
+    swept = [{**default, **one} for one in sweep_of("chimera")]
+    assert whole == [default, *(one for one in swept if one != default)]
+
+
+def test_the_first_settings_of_a_sweep_span_it() -> None:
+    first = sweep_of("chimera", 8)
+    for sticky in (False, True):
+        taus = {one["tau"] for one in first if one["sticky"] is sticky and one["delta"] == 0.05}
+        assert {0.0, 8.0} < taus and len(taus) == 4
+    weights = [one["w_quality"] for one in sweep_of("routebalance", 6)]
+    assert (min(weights), max(weights)) == (0.0, 1.0) and len(set(weights)) == 6
+    for name, knob in (("boost", "scale_s"), ("headway", "failure_price"), ("static", "share")):
+        values = [one[knob] for one in sweep_of(name)]
+        assert set(values[:2]) == {min(values), max(values)}
+
+
+def test_every_setting_of_every_sweep_can_be_made() -> None:
+    for name in POLICIES:
+        settings = [str(sorted(one.items())) for one in sweep_of(name)]
+        assert len(set(settings)) == len(settings)
+        for one in sweep_of(name):
+            make_policy(name, dict(one))
+
+
+def test_a_size_may_sweep_only_some() -> None:
+    text = SUITE.replace("[fcfs, {id", "[{id: boost, sweep: true}, {id")
+    suite = parsed(text.replace("default: {}", "default: {swept: [chimera], sweep_settings: 3}"))
+    played = [spec.id for spec in cast(suite, suite.sizes.default)]
+    assert played.count("chimera") > 1 and played.count("boost") == 1
+    full = [spec.id for spec in cast(suite, suite.sizes.full)]
+    assert full.count("boost") == len(sweep_of("boost"))
+    with pytest.raises(ConfigError, match=r"sizes.default.swept: no policy 'chimra'; did you mean"):
+        parsed(SUITE.replace("default: {}", "default: {swept: [chimra]}"))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_swept_policy_has_something_to_sweep(name: str) -> None:
+    suite, _ = load_suite(name)
+    for spec in suite.policy_specs():
+        assert not spec.sweep or len(sweep_of(spec.id)) > 1, spec.id
 
 
 def test_chosen_policies_are_strict_and_may_come_from_elsewhere() -> None:

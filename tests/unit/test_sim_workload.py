@@ -1,7 +1,9 @@
 """Workloads: splits, draws, classes, stand-alone times worked by hand, and what does not fit."""
 
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headway.core.errors import ConfigError
@@ -18,13 +20,15 @@ from headway.sim.suite import (
     TenantSpec,
     TraceSpec,
 )
-from headway.sim.trace import Label, Question, TraceNode, TraceRun
+from headway.sim.trace import Label, Question, Trace, TraceNode, TraceRun
 from headway.sim.workload import (
     IDLE_GAP,
     Draw,
     Material,
     Workload,
+    distinct_runs,
     history_of,
+    number_of_bodies,
     plan,
     prepare,
 )
@@ -232,3 +236,86 @@ def test_longer_prompts_are_left_out_and_counted() -> None:
     made = material(spec(max_prompt_tokens=2000))
     kept = sum(len(part.history) + len(part.test) for part in made.parts)
     assert made.left_out > 0 and kept + made.left_out == 60
+
+
+class Recorded(Sources):
+    """One recording, in a muddled order, and Azure's instants."""
+
+    def __init__(self, *runs: TraceRun, instants: tuple[float, ...] = (0.0, 1.0)) -> None:
+        super().__init__(data=None, base=None)
+        self._runs = runs
+        self._instants = instants
+
+    def trace(self, spec: BodiesSpec, *, why: str) -> Trace:
+        return Trace(name="rec", source="made up", runs=self._runs, digest="same")
+
+    def azure(self, service: str, *, why: str) -> tuple[float, ...]:
+        return self._instants
+
+
+def came(number: int, at: float | None) -> TraceRun:
+    return TraceRun(
+        id=f"b{number}", graph="g", group=f"g{number}", nodes=(node("n"),), arrival_s=at
+    )
+
+
+RECORDED = spec(arrivals=ArrivalsSpec(kind="recorded"), history_share=0.0)
+INSTANTS = tuple(float(place * place) for place in range(10))
+
+
+def replayed(seed: int, runs: int = 6) -> Workload:
+    sources = Recorded(*(came(place, INSTANTS[place]) for place in (3, 1, 4, 0, 5, 9, 2, 6, 8, 7)))
+    made = prepare(RECORDED, ROOMY, sources, max_tokens=4096)
+    assert made.rate == pytest.approx(9 / 81)
+    wanted = Draw(runs=runs, rate=made.rate, seed=seed, rho=0.5, verifier=1.0)
+    alone = Alone(ROOMY, max_tokens=4096)
+    return plan(made, RECORDED, wanted, alone=alone, deadlines=DeadlineSpec())
+
+
+def test_each_seed_begins_elsewhere_in_a_recording_and_the_first_at_its_start() -> None:
+    assert [one.run.id for one in replayed(1).planned] == ["b0", "b1", "b2", "b3", "b4", "b5"]
+    firsts = [replayed(seed).planned[0].run.id for seed in range(1, 6)]
+    assert len(set(firsts)) == 5
+    for seed in range(1, 6):
+        planned = replayed(seed).planned
+        places = [int(one.run.id[1:]) for one in planned]
+        assert places == [(places[0] + step) % 10 for step in range(6)]
+        # the nth run at the nth instant: gaps are 2 place + 1, but a mean one where it begins anew
+        gaps = [b.arrival_s - a.arrival_s for a, b in pairwise(planned)]
+        recorded = [9.0 if place == 9 else 2.0 * place + 1.0 for place in places[:-1]]
+        assert [gap / gaps[0] for gap in gaps] == pytest.approx(
+            [gap / recorded[0] for gap in recorded]
+        )
+
+
+def test_runs_that_are_played_are_counted_not_those_that_could_be() -> None:
+    made = prepare(
+        RECORDED, ROOMY, Recorded(*(came(n, float(n)) for n in range(10))), max_tokens=4096
+    )
+    assert number_of_bodies(made) == 10
+    assert distinct_runs(made, RECORDED, runs=4, seeds=1) == 4
+    assert distinct_runs(made, RECORDED, runs=4, seeds=2) == 8
+    assert distinct_runs(made, RECORDED, runs=40, seeds=1) == 10
+
+
+def test_a_recording_without_all_arrivals_is_no_recording_of_arrivals() -> None:
+    with pytest.raises(ConfigError, match=r"trace t: 1 of its 2 runs have no .*run 'b7'"):
+        prepare(RECORDED, ROOMY, Recorded(came(0, 0.0), came(7, None)), max_tokens=4096)
+
+
+def test_a_digest_covers_the_data_of_arrivals() -> None:
+    trace = spec(arrivals=ArrivalsSpec(kind="azure", service="code"), history_share=0.0)
+    one, same, other = (
+        prepare(trace, ROOMY, Recorded(came(0, None), instants=instants), max_tokens=4096).digest
+        for instants in ((0.0, 1.0), (0.0, 1.0), (0.0, 2.0))
+    )
+    assert one == same != other
+
+
+def test_stand_alone_times_are_kept_once_a_body_whatever_it_is_asked() -> None:
+    alone, body = Alone(POOL, max_tokens=1000), came(0, 0.0)
+    labels = {"large": Label(ok=True, output_tokens=1)}
+    for kind in ("a", "b", "c"):
+        asked = Question(kind=kind, prompt_tokens=1, labels=labels)
+        alone.dag_s(msgspec.structs.replace(body, question=asked))
+    assert len(alone) == 1

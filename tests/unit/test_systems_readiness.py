@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from headway.core.types import RunId
-from headway.policy.readiness import LOOK_EVERY, Readiness
+from headway.policy.readiness import LOOK_EVERY, Readiness, _committed, _work
 from tests.support.telling import Teller, endpoint, granted, pool
 
 CHARS = 4  # of a token
@@ -112,6 +112,78 @@ def test_a_run_stays_where_its_prefix_is_if_the_budget_has_room() -> None:
     told.sent("other", "b", run="r9")
     assert granted(told.ready("c1")) == [("c1", "b")]
     assert granted(told.ready("c2", run="r2")) == [("c2", "a")]
+
+
+def test_a_turn_waits_for_its_prefix_while_that_pays() -> None:
+    # home b: committed 119,000 of 120,000. 50,000 tokens at 0.01 s are 500 s if computed anew, and
+    # waiting for budget takes a fraction of one call there: c1 waits; c2 has no prefix and passes
+    of = pool(endpoint("a", seats=9, prefill_s=0.01), endpoint("b", seats=9, prefill_s=0.01))
+    told = Teller(of, policy="readiness")
+    told.sent("c0", "b")
+    told.ended("c0", run="r1", prompt_tokens=50_000, cached_tokens=0)
+    told.endpoint("b").speed = told.endpoint("a").speed = 1.0
+    big = 4 * 118_200
+    assert granted(told.ready("x", run="x", prompt_chars=big, models=("b",))) == [("x", "b")]
+    assert granted(told.ready("c1", prompt_chars=4 * 50_000)) == []
+    assert granted(told.ready("c2", run="r2", prompt_chars=4 * 50_000)) == [("c2", "a")]
+    assert ("c1", "b") in granted(told.ended("x", run="x"))
+
+
+def test_a_short_prefix_is_not_waited_for() -> None:
+    # computed anew it takes 1 s, waiting for budget about half of a call of 1,182 s
+    of = pool(endpoint("a", seats=9, prefill_s=0.01), endpoint("b", seats=9, prefill_s=0.01))
+    told = Teller(of, policy="readiness")
+    told.sent("c0", "b")
+    told.ended("c0", run="r1")
+    told.endpoint("b").speed = told.endpoint("a").speed = 1.0
+    told.ready("x", run="x", prompt_chars=4 * 119_190, models=("b",))
+    assert granted(told.ready("c1", prompt_chars=400)) == [("c1", "a")]
+
+
+def test_cached_tokens_are_no_work() -> None:
+    # the share cached before anything was seen is counted out at home, not elsewhere
+    of = pool(endpoint("a", seats=9), endpoint("b", seats=9))
+    told = Teller(of, policy="readiness")
+    told.sent("c0", "b")
+    told.ended("c0", run="r1")
+    told.ready("c1", prompt_chars=4 * 10_000)
+    call = told.call("c1")
+    assert call is not None and call.endpoint == "b"
+    (load,) = told.endpoint("b").inflight.loads.values()
+    assert 0 < load.uncached_tokens < 10_000
+    view = told.scheduler.view(told.now)
+    there = _committed(view, told.endpoint("b"))
+    assert there.tokens == load.uncached_tokens + 4 * load.output_tokens
+    assert _work(view, call, told.endpoint("b")) == pytest.approx(there.tokens)
+    assert _work(view, call, told.endpoint("a")) == 10_000 + 4 * load.output_tokens
+
+
+def test_a_slow_endpoint_s_prefill_is_no_wait() -> None:
+    # 100 tokens at 0.01 s, twice as slow: of 3 s to the first token 2 s are prefill
+    told = Teller(pool(endpoint("a", seats=64, prefill_s=0.01)), policy="readiness")
+    told.endpoint("a").speed = 2.0
+    told.ready("c1", prompt_chars=400)
+    told.endpoint("a").speed = 2.0
+    told.ended("c1", first_token_s=3.0, prompt_tokens=100, cached_tokens=0)
+    policy = told.scheduler.policy
+    assert isinstance(policy, Readiness)
+    (wait,) = policy._budgets[told.endpoint("a").id].waits
+    assert wait == pytest.approx(3.0 - told.endpoint("a").speed)
+
+
+def test_a_scrape_does_not_look_at_a_queue_that_nothing_is_for() -> None:
+    told = one_endpoint()
+    told.ready("c0", prompt_chars=119_190 * CHARS)
+    told.ready("c1", run="r1", prompt_chars=100 * CHARS)
+    policy = told.scheduler.policy
+    assert isinstance(policy, Readiness)
+    looked: list[str] = []
+    policy._order = lambda view, call: looked.append(call.ask.call)  # type: ignore
+    told.seen("a", waiting=0)
+    assert looked == []
+    with pytest.raises(TypeError):
+        told.ready("c2", run="r2")
+    assert looked
 
 
 def test_a_snapshot_is_all_that_it_learned_of_the_past() -> None:

@@ -12,7 +12,7 @@ from headway.core.errors import ConfigError
 from headway.core.facts import Feedback, GraphSeen
 from headway.core.protocols import Query
 from headway.core.types import RunId
-from headway.policy import make_policy
+from headway.policy import POLICIES, make_policy
 from headway.policy.sizes import models_by_size
 from tests.support.telling import Teller, endpoint, granted, grants, pool
 
@@ -85,6 +85,29 @@ def test_chimera_replaces_the_fastest_within_slack_and_margin(
     assert (grant.endpoint, grant.urgency) == (to, -600.0)
 
 
+def test_chimera_takes_the_step_of_a_full_batch_as_profiled() -> None:
+    # large, 4 seats: 0.01 + 4 * 0.01 = 0.05, so 30 <= 36; alone its step would be 0.02, 12 and with
+    # a slack of 1.5 (15 s) it would be taken
+    of = pool(
+        endpoint("s", "small", seats=4, **SMALL),
+        endpoint("l", "large", seats=4, step_s=0.01, seq_s=0.01, prefill_s=0.0),
+        quality=QUALITY,
+    )
+    assert places(Teller(of, policy="chimera", tau=5.0), "c1") == ["l"]
+    assert places(Teller(of, policy="chimera", tau=1.5), "c1") == ["s"]
+
+
+def test_calls_released_by_one_event_see_each_other() -> None:
+    # as below, c1 to l, c2 to s, c3 to l, though all three go when the endpoints come up
+    told = small_and_large("chimera", tau=5.0)
+    for name in ("s", "l"):
+        told.endpoint(name).reachable = False
+    assert places(told, "c1", "c2", "c3") == []
+    for name in ("s", "l"):
+        told.endpoint(name).reachable = True
+    assert granted(told.tick(0.0)) == [("c1", "l"), ("c2", "s"), ("c3", "l")]
+
+
 def test_chimera_drops_the_large_model_under_load() -> None:
     # c1: 30 <= 36, large. c2: large 0.05 * (600 / 4 + 600) = 37.5 > 36, small.
     # c3: small 0.01 * (600 / 4 + 600) = 7.5, so 37.5 <= 45, large
@@ -141,19 +164,60 @@ def test_routebalance_counts_prices_where_all_are_known(
     assert granted(told.ready("c1")) == [("c1", to)]
 
 
-def test_routebalance_serves_the_longest_first() -> None:
+def test_routebalance_serves_in_order_of_arrival() -> None:
     told = Teller(pool(endpoint("s", **SMALL)), policy="routebalance+release")
     teach(told, "long", output=900.0)
     teach(told, "short", output=30.0)
     told.ready("c0")
     told.ready("c1", run="r1", graph="short")
     told.ready("c2", run="r2", graph="long")
-    assert granted(told.ended("c0")) == [("c2", "s")]
+    assert granted(told.ended("c0")) == [("c1", "s")]
+    bound = Teller(pool(endpoint("s", **SMALL)), policy="routebalance")
+    (grant,) = grants(bound.ready("c1"))
+    assert grant.urgency == 0.0
 
 
 def test_weights_must_leave_something() -> None:
     with pytest.raises(ConfigError, match="sum to no more than 1"):
         make_policy("routebalance", {"w_quality": 0.8, "w_cost": 0.3})
+
+
+# -- when to stop ----------------------------------------------------------------------------------
+
+STOPPED = (
+    "chimera",
+    "routebalance",
+    "router-lb",
+    "router-sf",
+    "static",
+    "large-only",
+    "small-only",
+)
+
+
+@pytest.mark.parametrize("policy", STOPPED)
+def test_after_so_many_attempts_another_is_advised_against(policy: str) -> None:
+    told = small_and_large(policy, attempts=2)
+    looping(told)
+    advice = lambda: told.scheduler.worth_retrying(RunId("r1"), "write", told.now)  # noqa: E731
+    for name, node in (("c1", "n1"), ("c2", "n1"), ("other", "n2")):  # an attempt of two calls
+        told.ready(name, node=node, node_name="read" if name == "other" else "write")
+        told.ended(name)
+    assert advice()
+    told.ready("c3", node="n3", node_name="write")
+    assert advice()  # asked, not answered
+    told.ended("c3")
+    assert not advice()
+    with pytest.raises(ConfigError, match="attempts must be >= 1"):
+        make_policy(policy, {"attempts": 0})
+
+
+@pytest.mark.parametrize("policy", STOPPED[:-1])
+def test_attempts_are_swept_early_and_not_too_finely(policy: str) -> None:
+    sweep = POLICIES[policy].sweep
+    assert len(sweep) <= (48 if policy == "chimera" else 15)
+    assert {one["attempts"] for one in sweep} == {1, 2, 4}
+    assert {one["attempts"] for one in sweep[:8]} >= {1, 4}
 
 
 # -- routers ---------------------------------------------------------------------------------------
@@ -217,6 +281,32 @@ def test_cascade_stops_when_the_largest_has_failed() -> None:
     told.ready("c2")
     told.ended("c2")
     assert not advice()
+
+
+@pytest.mark.parametrize(
+    ("params", "limit"),
+    [
+        # as in test_systems_limits.py: none pays at 300 s, 900 at 100 s, 300 at 10 s, 100 below 5 s
+        ({"capped": False}, 900),
+        ({}, 300),  # the large model is free: 200 tokens at 0.05 s
+        ({"busy": 9}, 900),  # all seats are taken: as long again
+    ],
+)
+def test_cascade_caps_what_a_right_answer_is_worth_by_the_next_model_as_it_is_loaded(
+    params: dict[str, Any], limit: int
+) -> None:
+    busy = params.pop("busy", 0)
+    told = small_and_large("cascade", limit=True, failure_s=100.0, **params)
+    told.run_started("r1")
+    told.scheduler.books.runs[RunId("r1")].explores = False
+    limits = told.scheduler.policy.rule._limits  # type: ignore[attr-defined]
+    answers = [(1000, False)] * 5 + [(100, True)] * 40 + [(300, True)] * 4 + [(900, True)]
+    for tokens, ok in answers:
+        limits.learn(Query(graph="g", node="write", model="small"), tokens, ok)
+    for place in range(40 if busy else 0):
+        told.sent(f"b{place}", "l", run=f"b{place}")
+    (grant,) = grants(told.ready("c1", run="r1"))
+    assert (grant.endpoint, grant.output_limit) == ("s", limit)
 
 
 def test_cascade_limits_answers_by_what_it_heard_of_their_worth() -> None:

@@ -12,7 +12,7 @@ from headway.emulate import load_config as emulator_config
 from headway.emulate.protocol import block_hashes, read_request, rendered, token_count
 from headway.sim.bodies import blocks, prepared
 from headway.sim.families import generate
-from headway.sim.playing import WORDS_ABOUT_A_FAILURE
+from headway.sim.plans import WORDS_ABOUT_A_FAILURE
 from headway.sim.trace import TraceRun
 from tests.validity.compare import Pair, Times, verdicts
 from tests.validity.prompts import Messages, conversation, node_prompt, said

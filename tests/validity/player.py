@@ -27,10 +27,11 @@ from headway.core.facts import (
 )
 from headway.core.types import CallId, NodeId, RunId, Seconds
 from headway.emulate.answers import CHARS_PER_TOKEN
+from headway.sim.asking import ATTEMPT_NODE
 from headway.sim.bodies import Body, prepared
 from headway.sim.luck import Answer
-from headway.sim.plans import Planned
-from headway.sim.playing import ATTEMPT_NODE, WORDS_ABOUT_A_FAILURE
+from headway.sim.plans import WORDS_ABOUT_A_FAILURE, Planned
+from headway.sim.playing import TOOLS
 from headway.sim.pools import SimPool
 from headway.sim.poolspec import POOL_NAME
 from headway.sim.workload import Workload
@@ -140,10 +141,23 @@ class Player:
     async def _node(self, life: _Life, place: int) -> None:
         """A node whose parents have ended: its tools, its call, and those that waited for it."""
         node = life.body.nodes[place]
-        if node.plan.tool_s:
-            await self._until(self._now() + node.plan.tool_s)
         run, name = RunId(life.plan.id), NodeId(f"{life.plan.id}/{place}")
         parents = tuple(NodeId(f"{life.plan.id}/{parent}") for parent in node.plan.parents)
+        if node.plan.tool_s:
+            tools = NodeId(f"{name}/tools")
+            self._client.observe(
+                NodeStarted(
+                    run=run,
+                    node=tools,
+                    name=f"{node.plan.name}{TOOLS}",
+                    parents=parents,
+                    visit=node.visit,
+                    step=node.step - 1,
+                )
+            )
+            await self._until(self._now() + node.plan.tool_s)
+            self._client.observe(NodeEnded(run=run, node=tools))
+            parents = (tools,)
         if node.plan.prompt_tokens:
             await self._node_call(life, place, name, parents)
         else:

@@ -6,7 +6,7 @@ repeats itself word by word.
 """
 
 from headway.emulate.answers import CHARS_PER_TOKEN
-from headway.sim.playing import WORDS_ABOUT_A_FAILURE
+from headway.sim.plans import WORDS_ABOUT_A_FAILURE
 from headway.sim.trace import TraceRun
 
 Messages = list[dict[str, str]]

@@ -174,6 +174,7 @@ class CallDesk:
             released_at=since,
             speed=endpoint.speed,
             uncached_tokens=uncached,
+            had_room=view.has_room(call, endpoint),
             rest_tokens=call.rest_tokens,
         )
         endpoint.add(call.key, load)

@@ -138,14 +138,14 @@ class Endpoint:
             start = max(self.prefills.free_at, load.released_at)
             self.prefills.free_at = start + load.uncached_tokens * self.profile.prefill_s
         self.loads[key] = load
-        self.inflight.add(key, load, self.room)
+        self.inflight.add(key, load, self.fits)
         self._pace(load.released_at)
 
     def remove(self, key: CallKey, at: Seconds) -> Load | None:
         """A call is closed; None if it was not on the books."""
         if self.loads.pop(key, None) is None:
             return None
-        load = self.inflight.remove(key, at, self.room)
+        load = self.inflight.remove(key, at, self.fits)
         self._pace(at)
         return load
 
@@ -159,6 +159,15 @@ class Endpoint:
         if self.ceiling is None:
             return self.seats
         return self.ceiling if self.seats is None else min(self.seats, self.ceiling)
+
+    @property
+    def fits(self) -> int | None:
+        """How many calls like those it has the server holds at once, by seats and by KV."""
+        room, count = self.room, len(self.inflight.loads)
+        if self.kv_tokens is None or count < 2:
+            return room
+        held = max(int(self.kv_tokens * count / max(self.inflight.kv_tokens, 1.0)), 1)
+        return held if room is None else min(room, held)
 
     @property
     def sequences(self) -> int:
@@ -237,7 +246,7 @@ class Endpoint:
 
     def wait_s(self, at: Seconds, ahead: float = 0.0, kv_need: float = 0.0) -> Seconds:
         """Seconds until a call with `ahead` others before it has room; 0 if it has."""
-        room = self.room
+        room = self.fits
         free = (room - self.sequences) if room is not None else 1
         if free > ahead:
             if self.has_room(kv_need):

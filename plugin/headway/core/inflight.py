@@ -25,8 +25,9 @@ WORN_OUT_SHARE = 0.1
 class Load:
     """One call on an endpoint, as predicted at its release, when `speed` was believed.
 
-    `begun` is the server's step count when it got a seat; None while it stands in line.
-    `rest_tokens` are the run's horizon (work in tokens) with this call.
+    `rest_tokens` are the run's horizon (work in tokens) with this call; `had_room`: the engine was
+    expected to start it at once. `begun` is the server's step count when it got a seat; None
+    while it stands in line.
     """
 
     prompt_tokens: int
@@ -36,6 +37,7 @@ class Load:
     speed: float = 1.0
     uncached_tokens: float = 0.0
     rest_tokens: float = 0.0
+    had_room: bool = True
     begun: float | None = None
     worn: bool = False
 

@@ -40,7 +40,8 @@ class Teacher:
         )
         if ended.output_tokens is not None and ended.output_tokens >= 0:
             self._foresight.output_tokens.learn(query, float(ended.output_tokens))
-            if load.output_tokens > 0 and call.released_at is not None:
+            # one that stood in the engine's queue tells of that queue, not of the engine's speed
+            if load.had_room and load.output_tokens > 0 and call.released_at is not None:
                 share = ended.output_tokens / load.output_tokens
                 predicted_s = call.service_s * max(share, 0.05)
                 endpoint.observed(predicted_s, at - call.released_at, at_speed=load.speed)
@@ -105,6 +106,14 @@ class Teacher:
             place = Query(graph=run.graph, node=node.name, visit=node.visit)
             self._foresight.rest_s.learn(place, rest_s)
             self._foresight.rest_tokens.learn(place, float(rest_tokens))
+
+    def given_up(self, run: Run, node_name: str) -> None:
+        """A graph stops asking at a node: what was answered there last did not do."""
+        failed = [one for one in run.pending if one.node_name == node_name]
+        for one in failed:
+            self._judge(run, one, ok=False, source=JUDGED_BY_LOOP)
+        run.failed_models += tuple(one.model for one in failed)
+        run.pending = [one for one in run.pending if one.node_name != node_name]
 
     def feedback(self, run: Run, ok: bool, node_name: str) -> None:
         """Somebody said how good the answers since the last word were (of one node, or all)."""

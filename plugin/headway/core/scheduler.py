@@ -82,6 +82,7 @@ class Scheduler:
         }
         relate(self.endpoints.values())
         self._seed = seed
+        self._began: Seconds | None = None
         self._heed = getattr(policy, "heed", None)
         teacher = self._teacher = Teacher(foresight)
         self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
@@ -122,6 +123,7 @@ class Scheduler:
         """Take a fact in; answer with what the shell must do now."""
         self._out = []
         self._view, at = None, event.at
+        self._began = at if self._began is None else self._began
         self._teacher.judged.clear()
         books = self.books
         if self._timer_at is not None and at >= self._timer_at:
@@ -160,6 +162,7 @@ class Scheduler:
             topologies=self.books.topologies,
             foresight=self.foresight,
             seed=self._seed,
+            began=self._began if self._began is not None else at,
             books=self.books,
             judged=self._teacher.judged,
         )
@@ -183,10 +186,16 @@ class Scheduler:
         return tuple(run.id for run in self.books.ended.values() if run.parent is None)
 
     def worth_retrying(self, run_id: RunId, node_name: str, at: Seconds) -> bool:
-        """Whether a graph should ask again at `node_name` after its last answer there failed."""
+        """Whether a graph should ask again at `node_name` after its last answer there failed.
+
+        A graph that takes the advice to stop ends as if all were well: the answer is judged here.
+        """
         run = self.books.run(run_id)
         advise = getattr(self.policy, "worth_retrying", None)
-        return run is None or advise is None or bool(advise(self.view(at), run, node_name))
+        if run is None or advise is None or advise(self.view(at), run, node_name):
+            return True
+        self._teacher.given_up(run, node_name)
+        return False
 
     def explain(self, run: str) -> dict[str, Any]:
         """The story of a run (or ``last``), call by call. Raises `HeadwayError` if unknown."""

@@ -6,7 +6,7 @@ own. Policies read it and change nothing.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from zlib import crc32
+from hashlib import blake2b
 
 from headway.core.books import Books
 from headway.core.calls import Call, CallKey
@@ -25,6 +25,7 @@ TOKENS_OF_WORK_PER_OUTPUT = 6.0
 class View:
     """The scheduler's state at one moment. `waiting` is in order of arrival.
 
+    `began` is the first instant that the scheduler was told of: clocks may count from a boot.
     `judged` are the answers that the event at hand told the worth of.
     """
 
@@ -37,6 +38,7 @@ class View:
     foresight: Foresight
     books: Books
     seed: int = 0
+    began: Seconds = 0.0
     judged: Sequence[Judged] = ()
     _outputs: dict[tuple[CallKey, str], Estimate] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -148,7 +150,8 @@ class View:
 
         Hashed rather than drawn, so that asking twice, or about other calls first, changes nothing.
         """
-        return crc32(repr((self.seed, *names)).encode()) / 2**32
+        digest = blake2b(repr((self.seed, *names)).encode(), digest_size=7).digest()
+        return int.from_bytes(digest, "big") / 2**56
 
     def overtaken(self, call: Call) -> int:
         """How many calls were released since this one was ready."""

@@ -18,21 +18,18 @@ class _Attained(Plain):
     """Autellix' queues: level 0 up to `quantum_s` of service, each next one `factor` times longer.
 
     Within a level calls go in order of arrival. A call that waits is promoted to level 0 once
-    its run has waited `promote_at` times as long as it was served (0: never).
+    its run has waited `promote_at` times as long as it was served (0: never). Bound at once an
+    order is asked for when a call is ready and not again, so `promote_at` does nothing: not swept.
     """
 
-    SWEEP: ClassVar[Sweep] = tuple(
-        {"quantum_s": quantum_s, "promote_at": promote_at}
-        for quantum_s in (0.5, 2.0, 8.0)
-        for promote_at in (0.0, 4.0, 16.0)
-    )
+    SWEEP: ClassVar[Sweep] = tuple({"quantum_s": quantum_s} for quantum_s in (0.5, 32.0, 8.0, 2.0))
 
     def __init__(
         self,
         *,
         quantum_s: Seconds = 2.0,
         factor: float = 2.0,
-        queues: int = 8,
+        queues: int = 12,
         promote_at: float = 4.0,
     ) -> None:
         if quantum_s <= 0 or factor <= 1 or queues < 1 or promote_at < 0:
@@ -80,7 +77,7 @@ class Plas(_Attained):
     the waiting per service at which a held call is promoted. Trade-offs: long runs wait;
     parallel branches of a run add up against it. Source: Autellix (arXiv 2502.13965, sec. 4.2):
     order = level of sum over the run's calls of t(u); promoted if wait / service >= threshold.
-    Open in the source: quanta and threshold, both swept. What a run waited is its age less its
+    Open in the source: quanta (swept) and threshold. What a run waited is its age less its
     stand-alone time, as the engines' queues are not seen.
     """
 

@@ -25,7 +25,7 @@ class Boost(Plain):
     """
 
     SWEEP: ClassVar[Sweep] = tuple(
-        {"scale_s": scale_s} for scale_s in (1.0, 4.0, 16.0, 64.0, 256.0)
+        {"scale_s": scale_s} for scale_s in (1.0, 256.0, 16.0, 4.0, 64.0)
     )
 
     def __init__(self, *, scale_s: Seconds = 16.0) -> None:
@@ -34,9 +34,10 @@ class Boost(Plain):
         self._scale_s = scale_s
 
     def order(self, view: View, call: Call) -> float:
-        """The arrival that the run counts as having."""
+        """The arrival that the run counts as having, since the scheduler began."""
         root = view.runs[call.run].root
+        arrived_s = root.started_at - view.began
         if not self._scale_s:
-            return root.started_at
+            return arrived_s
         used = (root.served_s + LEAST_S) / self._scale_s
-        return root.started_at + self._scale_s * math.log(-math.expm1(-used))
+        return arrived_s + self._scale_s * math.log(-math.expm1(-used))

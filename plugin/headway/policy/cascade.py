@@ -9,6 +9,7 @@ from headway.core.learning import JUDGED_BY_NODE
 from headway.core.types import Seconds
 from headway.core.verdicts import failed_models
 from headway.core.view import View
+from headway.policy.binding import finish_s
 from headway.policy.placing import earliest_finish
 from headway.policy.sizes import models_by_size
 from headway.policy.steps import step_s
@@ -24,31 +25,34 @@ class Cascade:
     What. Each attempt goes to the smallest model that has not failed in this run; once the largest
     has, another attempt is not worth it. Shortest predicted answer first, where it is done first.
     With `limit`, an answer may have only as many tokens as are worth it (`OutputLimits`): one lost
-    costs the next larger model's attempt, of the largest `failure_s`.
+    costs `failure_s`, or if that is less and `capped` the next larger model's attempt, queued as it
+    would be now.
     Why choose it: where a failure shows and the small model is good, nothing beats it (our own
     study B, its sections 3 and 7). Inputs: failures seen in the run, lengths, loads. Parameters:
-    `limit` (off or on), `failure_s`.
+    `limit` (off or on), `failure_s`, `capped`.
     Trade-offs: no use of confidence, so hard questions always pay for the small model first; no
     end of low latency; where failures do not show it is small-only.
 
     Source: FrugalGPT (arXiv 2305.05176, section 3) without its scoring model: the graph's own
     verdict decides. Size is the declared decode step. The limit is not in the source; it is learned
     from answers judged by loops and feedback (and nodes that failed: one that ended well says
-    little), runs that explore go without it, and both are swept.
+    little), runs that explore go without it; no limit, a capped and an uncapped one are swept.
     """
 
     SWEEP: ClassVar[tuple[dict[str, Any], ...]] = (
         {"limit": False},
-        {"limit": True, "failure_s": 100.0},
-        {"limit": True, "failure_s": 300.0},
-        {"limit": True, "failure_s": 1000.0},
+        {"limit": True},
+        {"limit": True, "capped": False},
     )
 
-    def __init__(self, *, limit: bool = False, failure_s: Seconds = 300.0) -> None:
+    def __init__(
+        self, *, limit: bool = False, failure_s: Seconds = 300.0, capped: bool = True
+    ) -> None:
         if failure_s <= 0:
             raise ValueError("failure_s must be > 0")
         self._limit = limit
         self._failure_s = failure_s
+        self._capped = capped
         self._limits = OutputLimits()
 
     # -- the rule --------------------------------------------------------------------------------
@@ -77,14 +81,9 @@ class Cascade:
         sizes = models_by_size(view, call)
         larger = sizes[sizes.index(model) + 1 :]
         failure_s = self._failure_s
-        if larger:
-            output = view.output(call, larger[0]).p50
-            escalating_s = min(
-                one.alone_s(call.prompt_tokens, output)
-                for one in map(view.endpoints.__getitem__, call.candidates)
-                if one.spec.model == larger[0]
-            )
-            failure_s = min(failure_s, escalating_s)
+        if larger and self._capped:
+            up = [one for one in view.candidates(call) if one.spec.model == larger[0]]
+            failure_s = min([failure_s, *(finish_s(view, call, one) for one in up)])
         query, token_s = view.query(call, model), step_s(view, endpoint, call.prompt_tokens)
         return self._limits.limit(query, s_per_token=token_s, failure_s=failure_s)
 

@@ -59,6 +59,8 @@ class _Server:
     def start_s(self, kv_need: float) -> Seconds:
         """When there is a seat, and KV for the call; an empty server takes any."""
         count, held, start_s = len(self.ends), self.held, 0.0
+        if self.capacity == math.inf:  # only a seat is wanting: no need to look at every end
+            return self.ends[count - int(self.room)][0] if count >= self.room else 0.0
         for end_s, freed in self.ends:
             if count < self.room and held + kv_need <= self.capacity:
                 break

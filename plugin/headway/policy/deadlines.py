@@ -10,13 +10,17 @@ NEVER_S = 5e5
 
 
 def due_at(view: View, call: Call) -> Seconds | None:
-    """When the whole run should have ended, without waiting for people; None: no deadline."""
+    """When the whole run should have ended, without waiting for people; None: no deadline.
+
+    Seconds since the scheduler began: an instant of a clock that counts from a boot may be more
+    than an urgency can tell.
+    """
     deadline_s = view.deadline_s(call)
-    return None if deadline_s is None else view.at - view.age_s(call) + deadline_s
+    return None if deadline_s is None else view.at - view.began - view.age_s(call) + deadline_s
 
 
 def _undue(view: View, call: Call) -> float:
-    return NEVER_S + view.runs[call.run].root.started_at
+    return NEVER_S + view.runs[call.run].root.started_at - view.began
 
 
 class EarliestDeadline(Plain):

@@ -55,14 +55,23 @@ class FcfsReleased:
 class WorkflowFcfs(Plain):
     """Order of arrival of the runs, with prefix affinity.
 
-    What: calls of the run that came first go first, to where they are done first, cached
-    prefixes counted. Why choose it: needs no prediction for its order, short tails of
-    completion; the policy by which loads are fixed. Inputs: start of the run; lengths for the
-    place. Parameters: none. Trade-offs: short runs wait behind long ones, so slowdown is poor.
-    Source: HexAGenT's baseline Workflow-FCFS (arXiv 2605.16637) and Parrot's application order
-    (arXiv 2405.19888): order = arrival of the run, a_w.
+    What: calls of the run that came first go first, to the endpoint that served the run last and
+    has its prefix; a run's first call, or while that is down, goes where fewest calls are open for
+    each seat. Why choose it: needs no prediction, short tails of completion; the policy by which
+    loads are fixed. Inputs: start of the run, its last endpoint, open calls, seats. Parameters:
+    none. Trade-offs: short runs wait behind long ones, so slowdown is poor; a run never leaves a
+    crowded endpoint. Source: HexAGenT's baseline Workflow-FCFS (arXiv 2605.16637) and Parrot's
+    application order (arXiv 2405.19888): order = arrival of the run, a_w. The place is session
+    affinity, as routers have it: being done first left homes too early on long prefixes.
     """
 
     def order(self, view: View, call: Call) -> float:
-        """When the whole run began."""
-        return view.runs[call.run].root.started_at
+        """When the whole run began, since the scheduler did."""
+        return view.runs[call.run].root.started_at - view.began
+
+    def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
+        """The run's last endpoint, else the fewest open calls for each seat."""
+        home = view.runs[call.run].last_endpoint
+        return next((one for one in endpoints if one.id == home), None) or least_full(
+            call, endpoints
+        )

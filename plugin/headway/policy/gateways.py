@@ -65,9 +65,9 @@ class LatencyBased(Plain):
 
     SWEEP: ClassVar[Sweep] = (
         {},
+        {"lowest_latency_buffer": 1.0},
         {"lowest_latency_buffer": 0.25},
         {"lowest_latency_buffer": 0.5},
-        {"lowest_latency_buffer": 1.0},
     )
 
     def __init__(self, *, lowest_latency_buffer: float = 0.0) -> None:

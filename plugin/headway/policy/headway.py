@@ -98,7 +98,7 @@ class Headway:
     name = "headway"
     binds_early = False
     SWEEP: ClassVar[Sweep] = tuple(
-        {"failure_price": price} for price in (0.25, 1.0, 2.0, 8.0, 16.0)
+        {"failure_price": price} for price in (0.25, 16.0, 2.0, 1.0, 8.0)
     )
 
     def __init__(

@@ -53,7 +53,9 @@ class Hexagent:
 
     def choose(self, view: View) -> Release | None:
         """The first planned call whose endpoint has room."""
-        if not view.any_room(one for one in view.endpoints.values() if one.up(view.at)):
+        # without a seat no call has room, so once all with one are taken nothing more is let go
+        seats = {one.id for one in view.endpoints.values() if one.has_room(0.0) and one.up(view.at)}
+        if not seats:
             return None
         cluster = Cluster(view)
         waiting = sorted(view.waiting, key=lambda one: (one.ready_at - one.ask.age_s, one.key))
@@ -66,10 +68,11 @@ class Hexagent:
         if not small:
             plans.sort(key=lambda plan: -plan.risk)  # stable: the oldest of equals stays first
         taken: set[EndpointId] = set()
-        while plans:
-            # the first of equals, which is the oldest
-            first = max(range(len(plans)), key=lambda at: plans[at].risk) if small else 0
-            plan = plans.pop(first)
+        later = iter(plans)  # of the sorted, instead of taking from the front
+        for _ in range(len(plans)):
+            if seats <= taken:
+                return None
+            plan = plans.pop(_riskiest(plans)) if small else next(later)
             option = plan.best if small else plan.look_again(cluster)
             endpoint = option.endpoint
             if endpoint.id not in taken and view.has_room(plan.call, endpoint):
@@ -109,6 +112,11 @@ class _Plan:
         self.finish_s = min(self._finishes)
         self.best = self.options[self._finishes.index(self.finish_s)]
         return self.best
+
+
+def _riskiest(plans: list[_Plan]) -> int:
+    """The place of the largest risk: the first of equals, which is the oldest."""
+    return max(range(len(plans)), key=lambda at: plans[at].risk)
 
 
 def horizon_s(view: View, call: Call, endpoints: list[Endpoint]) -> Seconds:

@@ -1,10 +1,8 @@
 """Orders by predicted length of the call alone."""
 
-from typing import ClassVar
-
 from headway.core.calls import Call
 from headway.core.view import View
-from headway.policy.placing import Plain, Sweep
+from headway.policy.placing import Plain
 
 STARVED = -1.0
 
@@ -17,11 +15,10 @@ class ShortestCall(Plain):
     candidate that says least). Parameters: `overtaken`, the releases of others after which a held
     call is starved (0: never). Trade-offs: blind to runs: a short call of a long run passes a
     long call of a short one. Source: LTR (arXiv 2408.15792): order = predicted rank of the
-    length, with a starvation counter; its threshold is open and swept. The source counts
-    scheduling steps, we count releases. Calls are not cut, so its quantum has no use here.
+    length, with a starvation counter; its threshold is open. The source counts scheduling steps,
+    we count releases. Bound at once a call is not held, so the threshold does nothing and is not
+    swept. Calls are not cut, so its quantum has no use here.
     """
-
-    SWEEP: ClassVar[Sweep] = tuple({"overtaken": count} for count in (0, 32, 128, 512))
 
     def __init__(self, *, overtaken: int = 128) -> None:
         if overtaken < 0:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
+from headway.core.graph import Run
 from headway.core.types import Seconds
 from headway.core.view import View
 from headway.policy.binding import finish_s
@@ -11,11 +12,14 @@ from headway.policy.binding import finish_s
 Sweep = tuple[dict[str, Any], ...]
 """Sets of parameters that the laboratory tries, to report the best: what a source leaves open."""
 
+ATTEMPTS = 4
+"""Answers that a rule without a stop of its own lets a graph ask for at a node."""
+
 
 class Plain:
     """A rule that leaves everything open: in order of arrival, anywhere, where it is done first.
 
-    Bound at once its urgency is always 0: the engine's queue is in order of arrival by itself.
+    With its order, bound at once, urgency is always 0: engines' queues go by arrival by themselves.
     """
 
     SWEEP: ClassVar[Sweep] = ({},)
@@ -31,6 +35,24 @@ class Plain:
     def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         """Where it would be done first."""
         return earliest_finish(view, call, endpoints)
+
+
+def at_least_one(attempts: int) -> int:
+    """`attempts`. Raises `ValueError` if that is not even the first answer."""
+    if attempts < 1:
+        raise ValueError("attempts must be >= 1")
+    return attempts
+
+
+def may_ask_again(run: Run, node_name: str, attempts: int) -> bool:
+    """Whether fewer than `attempts` visits of `node_name` were answered in the run.
+
+    For rules that choose a model and whose sources say nothing of when to stop: asking the same
+    model again burdens them most, so the number is theirs to tune. Advice: the graph decides.
+    Visits, not calls, as one attempt may take several calls.
+    """
+    closed = (one.ask for one in run.calls if one.closed_at is not None)
+    return len({ask.node for ask in closed if ask.node_name == node_name}) < attempts
 
 
 def earliest_finish(view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:

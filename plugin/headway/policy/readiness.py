@@ -14,6 +14,8 @@ from headway.core.graph import Run
 from headway.core.protocols import Release
 from headway.core.types import EndpointId, RunId, Seconds
 from headway.core.view import View
+from headway.policy.binding import AFFINITY
+from headway.policy.steps import step_s
 
 if TYPE_CHECKING:
     from headway.core.facts import Event
@@ -54,6 +56,26 @@ class _Budget:
             self.tokens = min(self.tokens + step_tokens, MOST_TOKENS)
 
 
+@dataclass(slots=True)
+class _Committed:
+    """What one endpoint has taken on, in tokens of work, and the work that waits only for it.
+
+    `call_s` is how long a call stays there on the average.
+    """
+
+    tokens: float
+    call_s: Seconds
+    ahead: float = 0.0
+    calls_ahead: float = 0.0
+
+    def wait_s(self, tokens: float, budget: float) -> Seconds:
+        """Seconds until the budget has room for so much more (what is there leaves evenly)."""
+        if self.tokens <= 0:
+            return 0.0
+        over = self.tokens + self.ahead + tokens - budget
+        return max(min(over / self.tokens, 1.0 + self.ahead / self.tokens), 0.0) * self.call_s
+
+
 class Readiness:
     """Decoupling Readiness from Release (arXiv 2609.10964).
 
@@ -61,7 +83,7 @@ class Readiness:
     highest first, while the endpoint's committed work is within its budget::
 
         cost = (1 - tail_weight) + tail_weight / (1 - 0.95) * [age of run > Q95 of completed flows]
-        work = prompt + 4 * predicted output     (tokens)
+        work = uncached prompt + 4 * predicted output     (tokens)
 
     the cost being the slope of mean-CVaR of flow time. The budget (120k tokens at first, 30k to
     300k) follows the engine's queue: mean wait 1 s, P95 5 s, 2 waiting. An endpoint with nothing
@@ -73,14 +95,17 @@ class Readiness:
 
     Deviations. The engine's queue wait is heard of closed calls: time to the first token less
     prefill, or else the call's time less its predicted service. Several endpoints: the one
-    that holds the run's prefix if its budget has room, else the one that is least committed.
+    that holds the run's prefix if its budget has room; the turn waits for it, while others pass,
+    as long as that takes less than 4 times computing the prefix anew (the rule of every late
+    release here) and it was not held too long; else the one that is least committed. Work leaves
+    out cached tokens, which cost an engine next to nothing (the source: the prompt).
     Weight of CVaR, growth (additive) and decrease (by a fifth) are open; the first two are swept.
     """
 
     SWEEP: ClassVar[tuple[dict[str, Any], ...]] = tuple(
         {"tail_weight": weight, "step_tokens": step}
-        for weight in (0.0, 0.1, 0.5)
-        for step in (5_000.0, 20_000.0)
+        for step in (20_000.0, 5_000.0)
+        for weight in (0.0, 0.5, 0.1)
     )
 
     name = "readiness"
@@ -95,30 +120,63 @@ class Readiness:
         self._late_s = math.inf
         self._budgets: dict[EndpointId, _Budget] = {}
         self._open: dict[RunId, Run] = {}
+        self._least: dict[EndpointId, float] = {}
 
     # -- release ---------------------------------------------------------------------------------
 
     def choose(self, view: View) -> Release | None:
         """The first turn in order that some endpoint's budget has room for."""
-        committed: dict[EndpointId, float] = {}
+        committed = {
+            one.id: _committed(view, one) for one in view.endpoints.values() if one.up(view.at)
+        }
+        # what the last look at all turns found too large: a scrape makes none of them smaller
+        if not any(
+            self._fits(name, there, self._least.get(name, 0.0)) for name, there in committed.items()
+        ):
+            return None
+        least: dict[EndpointId, float] = {}
         kept: set[EndpointId] = set()
         for guard, order, _, call in sorted(
             (self._order(view, call) for call in view.waiting),
             key=lambda one: (*one[:3], one[3].key),
         ):
-            fitting = []
-            for one in view.candidates(call):
-                if one.id not in committed:
-                    committed[one.id] = _committed(one)
-                held = committed[one.id]
-                within = held + _work(view, call, one) <= self._budget(one.id)
-                if one.id not in kept and (not held or within):
-                    fitting.append(one)
+            candidates = view.candidates(call)
+            work = {one.id: _work(view, call, one) for one in candidates}
+            for name, tokens in work.items():
+                least[name] = min(tokens, least.get(name, math.inf))
+            fitting = [
+                one
+                for one in candidates
+                if one.id not in kept and self._fits(one.id, committed[one.id], work[one.id])
+            ]
+            home = _home(view, call, candidates)
+            if guard == HELD_TOO_LONG:
+                if not fitting:
+                    kept.update(work)
+            elif home is not None and all(one is not home for one in fitting):
+                there = committed[home.id]
+                if self._waits_for(view, call, home, there):
+                    there.ahead += work[home.id]
+                    there.calls_ahead += 1.0
+                    continue
             if fitting:
                 return self._release(view, call, fitting, committed, order)
-            if guard == HELD_TOO_LONG:
-                kept.update(one.id for one in view.candidates(call))
+        self._least = least
         return None
+
+    def _fits(self, endpoint: EndpointId, there: _Committed, tokens: float) -> bool:
+        """Whether the budget has room for so much more; an endpoint with nothing takes any."""
+        return not there.tokens or there.tokens + tokens <= self._budget(endpoint)
+
+    def _waits_for(self, view: View, call: Call, home: Endpoint, there: _Committed) -> bool:
+        """Whether waiting for the budget of the prefix's endpoint beats computing it anew."""
+        held = call.prompt_tokens - view.uncached_tokens(call, home)
+        again_s = held * home.profile.prefill_s * home.speed
+        wait_s = max(
+            there.wait_s(_work(view, call, home), self._budget(home.id)),
+            view.wait_s(call, home, there.calls_ahead),
+        )
+        return wait_s < AFFINITY * again_s
 
     def _order(self, view: View, call: Call) -> tuple[int, float, Seconds, Call]:
         ready_at = call.ready_at - call.ask.age_s
@@ -127,27 +185,27 @@ class Readiness:
         cost = 1.0 - self._tail_weight
         if view.age_s(call) > self._late_s:
             cost += self._tail_weight / (1.0 - TAIL)
-        first = view.endpoints[call.candidates[0]]
-        return (1, -cost / _work(view, call, first), ready_at, call)
+        candidates = [view.endpoints[one] for one in call.candidates]
+        where = _home(view, call, candidates) or candidates[0]
+        return (1, -cost / _work(view, call, where), ready_at, call)
 
     def _release(
         self,
         view: View,
         call: Call,
         fitting: list[Endpoint],
-        committed: dict[EndpointId, float],
+        committed: dict[EndpointId, _Committed],
         order: float,
     ) -> Release:
-        home = view.runs[call.run].last_endpoint
-        chosen = next((one for one in fitting if one.id == home), None) or min(
-            fitting, key=lambda one: committed[one.id] / self._budget(one.id)
+        chosen = _home(view, call, fitting) or min(
+            fitting, key=lambda one: committed[one.id].tokens / self._budget(one.id)
         )
-        budget = self._budget(chosen.id)
+        there, budget = committed[chosen.id], self._budget(chosen.id)
         return Release(
             call=call,
             endpoint=chosen.id,
             urgency=0.0,  # the engine is left as it is: first come, first served
-            why=f"readiness: {committed[chosen.id]:.0f} of {budget:.0f} tokens committed there",
+            why=f"readiness: {there.tokens:.0f} of {budget:.0f} tokens committed there",
             scores=(Score(endpoint=chosen.id, cost_s=order),),
         )
 
@@ -160,6 +218,8 @@ class Readiness:
     def heed(self, event: "Event", view: View) -> None:
         """Queue waits, what scrapes see waiting, and how long runs took."""
         fact = event.fact
+        if not isinstance(fact, EndpointSeen):
+            self._least.clear()  # what waits may be another, or be foreseen to be smaller
         if isinstance(fact, CallReady):
             if (run := view.runs.get(fact.run)) is not None:
                 self._open.setdefault(run.root.id, run.root)
@@ -219,22 +279,32 @@ def _late_s(flows: Collection[Seconds]) -> Seconds:
     return sorted(flows)[int(TAIL * (len(flows) - 1))]
 
 
+def _home(view: View, call: Call, endpoints: Iterable[Endpoint]) -> Endpoint | None:
+    """The one of `endpoints` that served the run last, and has its prefix."""
+    home = view.runs[call.run].last_endpoint
+    return next((one for one in endpoints if one.id == home), None)
+
+
 def _work(view: View, call: Call, endpoint: Endpoint) -> float:
     output = view.output(call, endpoint.spec.model).p50
-    return max(call.prompt_tokens + WORK_PER_OUTPUT * output, 1.0)
+    return max(view.uncached_tokens(call, endpoint) + WORK_PER_OUTPUT * output, 1.0)
 
 
-def _committed(endpoint: Endpoint) -> float:
-    """Work in tokens of the calls on the endpoint's server, until they end."""
+def _committed(view: View, endpoint: Endpoint) -> _Committed:
+    """The calls on the endpoint's server, whose work counts until they end."""
     loads = endpoint.inflight.loads.values()
-    return sum(load.prompt_tokens + WORK_PER_OUTPUT * load.output_tokens for load in loads)
+    output = sum(load.output_tokens for load in loads)
+    uncached = sum(load.uncached_tokens for load in loads)
+    prefill_s = endpoint.profile.prefill_s * endpoint.speed
+    served_s = uncached * prefill_s + output * step_s(view, endpoint)
+    return _Committed(uncached + WORK_PER_OUTPUT * output, served_s / max(len(loads), 1))
 
 
 def _queue_wait_s(call: Call, fact: CallEnded, endpoint: Endpoint) -> Seconds:
     if fact.first_token_s is not None:
         tokens = fact.prompt_tokens if fact.prompt_tokens is not None else call.prompt_tokens
         uncached = max(tokens - (fact.cached_tokens or 0), 0)
-        return max(fact.first_token_s - uncached * endpoint.profile.prefill_s, 0.0)
+        return max(fact.first_token_s - uncached * endpoint.profile.prefill_s * endpoint.speed, 0.0)
     if call.closed_at is None or call.released_at is None:
         return 0.0
     return max(call.closed_at - call.released_at - call.service_s, 0.0)

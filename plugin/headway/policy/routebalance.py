@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
+from headway.core.graph import Run
 from headway.core.types import Seconds
 from headway.core.view import View
+from headway.policy.placing import ATTEMPTS, at_least_one, may_ask_again
 from headway.policy.steps import OfView, seated, step_s
 
 
@@ -18,36 +20,44 @@ class RouteBalance:
         latency = tpot * (d / b + L)      d pending decode tokens, b the decode batch, L the length
         cost    = price * tokens, or decode step * tokens where a price is not declared
 
-    with weights that sum to 1; w_l is what `w_quality` and `w_cost` leave. In a batch the longest
-    goes first (LPT). Why choose it: one line that trades all three, found best of routers of single
-    calls by its source. Inputs: confidence, lengths, loads, prices. Trade-offs: the scale of each
-    term depends on the worst candidate; no runs, no failures, no queue of its own.
+    with weights that sum to 1; w_l is what `w_quality` and `w_cost` leave. Engines serve in order
+    of arrival. Why choose it: one line that trades all three, found best of routers of single
+    calls by its source. Inputs: confidence, lengths, loads, prices. Parameters: `w_quality`,
+    `w_cost`, `attempts` (answers at a node after which it advises the graph to stop). Trade-offs:
+    each term's scale depends on the worst candidate; no runs, no failures, no queue of its own.
 
     Deviations. Quality and length are this scheduler's instead of kNN over embeddings. Pending
     tokens are dead-reckoned from our books, as between its telemetry reads. The cost of an
-    endpoint without a price weighs its size, for all candidates unless all have prices. Calls
-    arrive one by one, so LPT matters only where they wait (`+release`). The weights are open:
-    swept over the simplex.
+    endpoint without a price weighs its size, for all candidates unless all have prices. Its
+    batches are assigned longest first (LPT: +-2.3 % there); calls come here one by one, and LPT is
+    no order of an engine's queue. It says nothing of retries: `attempts` is ours, swept in its
+    favour with the weights, which are open.
     """
 
     SWEEP: ClassVar[tuple[dict[str, Any], ...]] = tuple(
-        {"w_quality": quality / 10, "w_cost": cost / 10}
-        for quality in (0, 2, 4, 5, 6, 7, 8, 9, 10)
-        for cost in (0, 2, 4)
-        if quality + cost <= 10
+        {"w_quality": quality / 10, "w_cost": cost / 10, "attempts": attempts}
+        for quality, cost, attempts in (
+            # with the first six each weight of quality is met once, then others of its attempts
+            *((0, 0, 4), (10, 0, 1), (5, 0, 4), (8, 0, 1), (2, 0, 4), (9, 0, 4), (5, 0, 1)),
+            *((8, 0, 4), (0, 0, 1), (5, 0, 2), (8, 0, 2), (9, 0, 1), (4, 4, 4), (6, 2, 1)),
+            (6, 2, 4),
+        )
     )
 
-    def __init__(self, *, w_quality: float = 0.5, w_cost: float = 0.2) -> None:
+    def __init__(
+        self, *, w_quality: float = 0.5, w_cost: float = 0.2, attempts: int = ATTEMPTS
+    ) -> None:
         if w_quality < 0 or w_cost < 0 or w_quality + w_cost > 1.0 + 1e-9:
             raise ValueError("w_quality and w_cost must be >= 0 and sum to no more than 1")
+        self._attempts = at_least_one(attempts)
         self._quality = w_quality
         self._cost = w_cost
         self._latency = max(1.0 - w_quality - w_cost, 0.0)
         self._loads: OfView[tuple[Seconds, float]] = OfView()
 
     def order(self, view: View, call: Call) -> float:
-        """The longest answer first, as the first model that may give it would write it."""
-        return -view.output(call, view.endpoints[call.candidates[0]].spec.model).p50
+        """In order of arrival."""
+        return 0.0
 
     def allowed(self, view: View, call: Call) -> list[Endpoint]:
         """The endpoints of the model whose best instance scores highest."""
@@ -61,6 +71,10 @@ class RouteBalance:
         """The instance with the highest score."""
         # of one model quality is the same, so among them the order does not depend on `allowed`
         return self._best(view, call, endpoints)
+
+    def worth_retrying(self, view: View, run: Run, node_name: str) -> bool:
+        """Whether fewer answers than `attempts` were given; advice, the graph may ask on."""
+        return may_ask_again(run, node_name, self._attempts)
 
     def _best(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         latencies = [self._latency_s(view, call, one) for one in endpoints]

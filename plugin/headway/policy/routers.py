@@ -4,28 +4,40 @@ from typing import Any, ClassVar
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
+from headway.core.graph import Run
 from headway.core.types import Seconds
 from headway.core.view import View
-from headway.policy.placing import earliest_finish, fewest_open
+from headway.policy.placing import (
+    ATTEMPTS,
+    at_least_one,
+    earliest_finish,
+    fewest_open,
+    may_ask_again,
+)
 from headway.policy.sizes import by_model
 from headway.policy.steps import OfView
-
-LAMBDAS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 class _Router:
     """The model with the best ``chance - cost_weight * cost``, cost in stand-alone seconds.
 
     Seconds rather than a share of the dearest, so that one weight means one gain per cost for
-    short and long prompts alike (our own study: worth more than a better encoder).
+    short and long prompts alike (our own study: worth more than a better encoder). No failure
+    changes its choice, so `attempts` bounds the answers that it advises a graph to ask for.
     """
 
-    SWEEP: ClassVar[tuple[dict[str, Any], ...]] = tuple({"cost_weight": one} for one in LAMBDAS)
+    SWEEP: ClassVar[tuple[dict[str, Any], ...]] = tuple(
+        {"cost_weight": weight, "attempts": attempts}
+        for weights in ((0.0, 1.0, 0.03, 0.003), (0.1,))
+        for attempts in (4, 1, 2)
+        for weight in weights
+    )
 
-    def __init__(self, *, cost_weight: float = 0.01) -> None:
+    def __init__(self, *, cost_weight: float = 0.01, attempts: int = ATTEMPTS) -> None:
         if cost_weight < 0:
             raise ValueError("cost_weight must be >= 0")
         self._cost_weight = cost_weight
+        self._attempts = at_least_one(attempts)
         self._chosen: OfView[list[Endpoint]] = OfView()
 
     def allowed(self, view: View, call: Call) -> list[Endpoint]:
@@ -34,6 +46,10 @@ class _Router:
         if call.key not in chosen:
             chosen[call.key] = self._choose(view, call)
         return chosen[call.key]
+
+    def worth_retrying(self, view: View, run: Run, node_name: str) -> bool:
+        """Whether fewer answers than `attempts` were given; advice, the graph may ask on."""
+        return may_ask_again(run, node_name, self._attempts)
 
     def _choose(self, view: View, call: Call) -> list[Endpoint]:
         models = by_model(view.candidates(call))
@@ -55,7 +71,8 @@ class RouterLb(_Router):
     What: ``model = argmax(chance - cost_weight * cost)`` with cost the seconds of the call alone,
     then the endpoint of that model with the fewest open calls, in order of arrival. Why choose it:
     what a gateway with a router does; it shows what load-blind routing is worth. Inputs:
-    confidence, predicted lengths. Parameters: `cost_weight`, chance given up a second (swept).
+    confidence, predicted lengths. Parameters: `cost_weight`, chance given up a second, and
+    `attempts`, answers at a node before it advises the graph to stop (both swept).
     Trade-offs: blind to load, so a popular model queues while another idles. Source: the form of
     RouteLLM (arXiv 2406.18665) and of cost-aware routers since; confidence is the scheduler's.
     """

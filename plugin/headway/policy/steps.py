@@ -10,21 +10,23 @@ Kept = TypeVar("Kept")
 
 
 class OfView(Generic[Kept]):
-    """What was computed from one view, until another is looked at: calls that wait share it.
+    """What was computed from one view until something is released: calls that wait share it.
 
     No state of a rule: forgetting it changes nothing but the time an answer takes.
     """
 
-    __slots__ = ("_found", "_view")
+    __slots__ = ("_found", "_releases", "_view")
 
     def __init__(self) -> None:
         self._view: View | None = None
+        self._releases = -1
         self._found: dict[object, Kept] = {}
 
     def of(self, view: View) -> dict[object, Kept]:
         """What is known of `view`, to be filled by who asks."""
-        if self._view is not view:
-            self._view, self._found = view, {}
+        # one view serves all releases of an event, and each adds to the loads
+        if self._view is not view or self._releases != view.books.releases:
+            self._view, self._releases, self._found = view, view.books.releases, {}
         return self._found
 
 

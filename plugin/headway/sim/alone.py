@@ -11,11 +11,9 @@ from collections.abc import Iterable
 from headway.core.errors import ConfigError
 from headway.core.types import Seconds
 from headway.sim.luck import Luck
+from headway.sim.plans import WORDS_ABOUT_A_FAILURE
 from headway.sim.pools import SimPool, Site
-from headway.sim.trace import TraceRun
-
-WORDS_ABOUT_A_FAILURE = 40
-"""Tokens that a graph adds to the conversation when it asks again, as in `playing`."""
+from headway.sim.trace import TraceNode, TraceRun
 
 
 class Alone:
@@ -24,7 +22,11 @@ class Alone:
     def __init__(self, pool: SimPool, *, max_tokens: int) -> None:
         self._pool = pool
         self._max_tokens = max_tokens
-        self._of_body: dict[int, tuple[TraceRun, Seconds]] = {}
+        self._of_nodes: dict[int, tuple[tuple[TraceNode, ...], Seconds]] = {}
+
+    def __len__(self) -> int:
+        """How many bodies' times are kept."""
+        return len(self._of_nodes)
 
     def call_s(self, prompt_tokens: int, output_tokens: int, model: str = "") -> Seconds:
         """Seconds of one call alone on the best site of `model` (default: the reference)."""
@@ -36,7 +38,7 @@ class Alone:
 
     def dag_s(self, run: TraceRun) -> Seconds:
         """Seconds along the longest path of a recorded DAG."""
-        known = self._of_body.get(id(run))
+        known = self._of_nodes.get(id(run.nodes))  # a run with another question shares them
         if known is not None:
             return known[1]
         ends: list[Seconds] = []
@@ -49,7 +51,7 @@ class Alone:
                 at += self.call_s(node.prompt_tokens, max(1, min(written, limit)), model)
             ends.append(at)
         longest = max(ends, default=0.0)
-        self._of_body[id(run)] = (run, longest)  # the run is kept, so its id stays its own
+        self._of_nodes[id(run.nodes)] = (run.nodes, longest)  # kept, so the id stays theirs
         return longest
 
     def question_s(self, instance: str, *, luck: Luck, attempts: int, pause_s: Seconds) -> Seconds:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from headway.core.errors import ConfigError
-from headway.core.types import Seconds
 from headway.sim.trace import TraceNode, TraceRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyNode:
-    """A node with what playing it needs: who follows, its step and visit, its blocks."""
+    """A node with what playing it needs: who follows, its step and visit, its blocks.
+
+    Steps are even: the one before is that of the node's tools.
+    """
 
     plan: TraceNode
     children: tuple[int, ...]
@@ -48,7 +50,7 @@ def prepared(run: TraceRun, block_tokens: int) -> Body:
         BodyNode(
             plan=node,
             children=tuple(children[place]),
-            step=steps[place],
+            step=2 * steps[place],
             visit=visits[place],
             prefix=tuple((first * share, count * share) for first, count in node.prefix),
         )
@@ -72,8 +74,3 @@ def blocks(stretches: tuple[tuple[int, int], ...], offset: int) -> tuple[int, ..
     for first, count in stretches:
         found.extend(range(offset + first, offset + first + count))
     return tuple(found)
-
-
-def longest_pause_s(body: Body) -> Seconds:
-    """The longest wait for tools or people before any node."""
-    return max((one.plan.tool_s + one.plan.think_s for one in body.nodes), default=0.0)

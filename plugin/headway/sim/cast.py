@@ -1,14 +1,12 @@
 """Which policies are played: known identifiers, and the settings of those that are swept."""
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 
 from headway.core.errors import ConfigError, nearest
 from headway.policy import POLICIES, make_policy
 from headway.sim.oracle import BOUNDS
 from headway.sim.suite import Knob, PolicySpec, SizeSpec, Suite
-
-_Setting = TypeVar("_Setting")
 
 
 def known_policies() -> tuple[str, ...]:
@@ -22,20 +20,26 @@ def cast(suite: Suite, size: SizeSpec, chosen: Sequence[str] = ()) -> tuple[Poli
     Raises `ConfigError` for one that does not exist, or a knob that it does not have.
     """
     for name in chosen:
-        if name not in BOUNDS:
-            try:
-                make_policy(name)
-            except ConfigError as error:
-                hint = nearest(name, known_policies())
-                raise ConfigError(f"--policy: no policy {name!r}{hint}") from error
+        check_policy(name, "--policy")
     wanted = tuple(chosen) or size.policies
     specs = [spec for spec in suite.policy_specs() if not wanted or spec.id in wanted]
     listed = {spec.id for spec in specs}
     specs += [PolicySpec(id=name) for name in dict.fromkeys(wanted) if name not in listed]
     for spec in specs:
-        if spec.id not in BOUNDS:
-            make_policy(spec.id, dict(spec.params))
+        check_policy(spec.id, f"suite {suite.name}: policies", spec.params)
     return tuple(_distinct(specs, size))
+
+
+def check_policy(name: str, where: str, params: Mapping[str, Knob] | None = None) -> None:
+    """Raises `ConfigError` that begins with `where`, for an unknown policy or knob."""
+    if name not in known_policies():
+        raise ConfigError(f"{where}: no policy {name!r}{nearest(name, known_policies())}")
+    if name in BOUNDS:
+        return
+    try:
+        make_policy(name, dict(params or {}))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _distinct(specs: Iterable[PolicySpec], size: SizeSpec) -> Iterable[PolicySpec]:
@@ -43,26 +47,27 @@ def _distinct(specs: Iterable[PolicySpec], size: SizeSpec) -> Iterable[PolicySpe
     seen: set[str] = set()
     for spec in specs:
         settings = [spec.params]
-        if spec.sweep and size.sweeps:
-            chosen = spread(sweep_of(spec.id), size.sweep_settings)
-            settings += [{**spec.params, **one} for one in chosen]
+        if spec.sweep and size.sweeps and (not size.swept or spec.id in size.swept):
+            settings += [{**spec.params, **one} for one in sweep_of(spec.id, size.sweep_settings)]
         for params in settings:
-            key = f"{spec.id} {sorted(params.items())}"
+            key = f"{spec.id} {sorted({**_defaults(spec.id), **params}.items())}"
             if key not in seen:
                 seen.add(key)
                 yield PolicySpec(id=spec.id, params=params)
 
 
-def sweep_of(name: str) -> tuple[dict[str, Knob], ...]:
-    """The settings that the policy's source leaves open; none for a bound."""
-    return POLICIES[name].sweep if name in POLICIES else ()
+def sweep_of(name: str, most: int = 0) -> tuple[dict[str, Knob], ...]:
+    """The settings that the policy's source leaves open, the first `most`; none for a bound.
+
+    A SWEEP goes from coarse to fine, so that its first settings span it. 0: all.
+    """
+    every = POLICIES[name].sweep if name in POLICIES else ()
+    return every[:most] if most else every
 
 
-def spread(settings: Sequence[_Setting], most: int) -> tuple[_Setting, ...]:
-    """At most `most` of `settings`, evenly spread, the first and the last among them; 0: all."""
-    if not most or len(settings) <= most:
-        return tuple(settings)
-    if most == 1:
-        return (settings[0],)
-    step = (len(settings) - 1) / (most - 1)
-    return tuple(settings[round(place * step)] for place in range(most))
+def _defaults(name: str) -> dict[str, Knob]:
+    """The knobs that a policy has when none is given."""
+    if name not in POLICIES:
+        return {}
+    knobs = inspect.signature(POLICIES[name].what).parameters.values()
+    return {knob.name: knob.default for knob in knobs if knob.default is not knob.empty}

@@ -185,20 +185,37 @@ class Bench:
         return capacity(made, len(planned), spec.pool)
 
     def _learned_for(self, spec: CellSpec, belief: Pool) -> dict[str, object] | None:
-        """What the predictors know beforehand: the history, run by run, once for all policies."""
+        """What is known beforehand: the history, run by run, once for all policies.
+
+        A policy that heeds what happens has seen the history itself.
+        """
         if not spec.history:
             return None
+        heeding = _heeding(spec)
+        rules = msgspec.structs.replace(_rules(spec), seed=0)  # all seeds know the same
         key = spec_digest(
-            [spec.trace, spec.pool, belief, spec.world, spec.confidence, spec.history]
+            [
+                [spec.trace, spec.pool, belief, spec.world, spec.confidence, spec.history, rules],
+                [spec.policy, spec.params] if heeding is not None else None,
+            ]
         )
         if key not in self._learned:
             material = self.material(spec.trace, spec.pool, max_tokens=spec.max_tokens)
             history = history_of(material, spec.history)
-            self._learned[key] = self._rehearsed(spec, material, history, belief)
+            self._learned[key] = self._rehearsed(
+                spec, material, history, belief=belief, heeds=heeding, rules=rules
+            )
         return self._learned[key]
 
     def _rehearsed(
-        self, spec: CellSpec, material: Material, history: tuple[TraceRun, ...], belief: Pool
+        self,
+        spec: CellSpec,
+        material: Material,
+        history: tuple[TraceRun, ...],
+        *,
+        belief: Pool,
+        heeds: Policy | None,
+        rules: Rules,
     ) -> dict[str, object] | None:
         if not history:
             return None
@@ -219,8 +236,9 @@ class Bench:
             belief=belief,
             foresight=_foresight(spec, luck),
             luck=luck,
-            rules=_rules(spec),
+            rules=rules,
             attempts=spec.trace.attempts,
+            heeds=heeds,
         )
 
 
@@ -238,6 +256,15 @@ def _rules(spec: CellSpec) -> Rules:
         max_tokens=spec.max_tokens,
         seed=spec.seed,
     )
+
+
+def _heeding(spec: CellSpec) -> Policy | None:
+    """A fresh policy of the cell if it learns by itself what it can take to another cell."""
+    if spec.policy in BOUNDS:
+        return None
+    policy = make_policy(spec.policy, dict(spec.params))
+    learns = all(getattr(policy, method, None) for method in ("heed", "snapshot", "restore"))
+    return policy if learns else None
 
 
 def _foresight(spec: CellSpec, luck: Luck) -> OnlineForesight:

@@ -9,16 +9,16 @@ import numpy as np
 
 from headway.core.errors import ConfigError
 from headway.sim.cells import CellSpec
-from headway.sim.intervals import compare, intervals, spread
-from headway.sim.measures import measures_of, pooled
+from headway.sim.intervals import cell_row, compare, pooled_row
+from headway.sim.measures import measures_of
 from headway.sim.results import Cell, Comparison, Place, Pooled, Setting, settings_text
-from headway.sim.statistics import Point, at_equal_success, paired_difference, percentile
-from headway.sim.tally import Tally, join
+from headway.sim.statistics import Point, at_equal_success, paired_difference
+from headway.sim.tally import Tally
 
 JUDGED = "headway"
 """The policy that every baseline is compared with."""
 COMPARED = ("mean_s", "p95_s", "slowdown_mean", "s_per_token", "req95")
-QUANTILES = 101
+"""What the report compares in."""
 DRAWS = 400
 """Bootstrap draws for a row's intervals: the report has thousands of them."""
 
@@ -54,14 +54,13 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 def cell_rows(cells: Iterable[Finished]) -> tuple[Cell, ...]:
     """A row a cell."""
     return tuple(
-        Cell(
-            **msgspec.structs.asdict(cell.place),
+        cell_row(
+            cell.place,
             policy=cell.spec.policy,
-            settings=dict(cell.spec.params),
-            runs=len(cell.tally.runs.ids),
-            rate=_rate(cell),
             seed=cell.spec.seed,
-            measures=measures_of(cell.tally),
+            tally=cell.tally,
+            settings=cell.spec.params,
+            rate=_rate(cell),
         )
         for cell in cells
     )
@@ -77,29 +76,18 @@ def grouped(cells: Iterable[Finished]) -> dict[Group, dict[int, Finished]]:
 
 def pooled_rows(groups: Mapping[Group, Mapping[int, Finished]]) -> tuple[Pooled, ...]:
     """A row a policy and place, the runs of all seeds together."""
-    rows = []
-    for number, ((place, policy, settings), by_seed) in enumerate(groups.items()):
-        tallies = {seed: cell.tally for seed, cell in by_seed.items()}
-        whole = join(tallies)
-        first = next(iter(by_seed.values()))
-        rows.append(
-            Pooled(
-                **msgspec.structs.asdict(place),
-                policy=policy,
-                settings=dict(settings),
-                runs=len(whole.runs.ids),
-                rate=_rate(first),
-                seeds=len(by_seed),
-                measures=pooled(tallies),
-                intervals=dict(
-                    intervals(whole, generator=np.random.default_rng(number), draws=DRAWS)
-                ),
-                spread=spread({seed: measures_of(one) for seed, one in tallies.items()}),
-                completion_cdf=_cdf(whole.runs.completion_s()),
-                slowdown_cdf=_cdf(whole.runs.slowdown()),
-            )
+    return tuple(
+        pooled_row(
+            place,
+            policy=policy,
+            tallies={seed: cell.tally for seed, cell in by_seed.items()},
+            generator=np.random.default_rng(number),
+            settings=dict(settings),
+            rate=_rate(next(iter(by_seed.values()))),
+            draws=DRAWS,
         )
-    return tuple(rows)
+        for number, ((place, policy, settings), by_seed) in enumerate(groups.items())
+    )
 
 
 def comparisons(groups: Mapping[Group, Mapping[int, Finished]]) -> tuple[Comparison, ...]:
@@ -191,10 +179,3 @@ def _named(group: Group) -> str:
 
 def _rate(cell: Finished) -> float | None:
     return cell.spec.rate or None
-
-
-def _cdf(values: Sequence[float]) -> tuple[float, ...]:
-    if not values:
-        return ()
-    ordered = sorted(values)
-    return tuple(percentile(ordered, place / (QUANTILES - 1)) for place in range(QUANTILES))

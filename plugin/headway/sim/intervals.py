@@ -23,6 +23,7 @@ from headway.sim.statistics import (
     means,
     paired_difference,
     paired_ratio,
+    percentile,
     percentiles,
     reached_each,
     resamples,
@@ -33,19 +34,6 @@ Draw = Callable[["Columns", Places], Vector]
 
 CDF_POINTS = 101
 """Quantiles that a row keeps of its distributions: one a percent."""
-
-COMPARED = (
-    "mean_s",
-    "p50_s",
-    "p95_s",
-    "p99_s",
-    "slowdown_mean",
-    "s_per_token",
-    "s_per_reference_token",
-    "req95",
-    "req99",
-)
-"""Measures that two policies are compared in run by run."""
 
 
 class Columns:
@@ -170,8 +158,8 @@ def compare(
     ended under both. Raises `ConfigError` for a measure that is not one of a run, and if
     the two share no run.
     """
-    if measure not in COMPARED:
-        raise ConfigError(f"measure {measure!r} is not compared run by run: {', '.join(COMPARED)}")
+    if measure not in _COLUMNS:
+        raise ConfigError(f"measure {measure!r} is not compared run by run: {', '.join(_COLUMNS)}")
     seeds = sorted(set(policy[1]) & set(baseline[1]))
     ours, theirs = _paired(policy, baseline, seeds, measure)
     if measure in ("p99_s", "req99") and len(ours) < P99_RUNS:
@@ -222,33 +210,20 @@ def _paired(
         raise ConfigError(f"{policy[0]} against {baseline[0]}: run ids are not unique in a cell")
     where = {each: i for i, each in enumerate(other.ids)}
     pairs = [(i, where[each]) for i, each in enumerate(one.ids) if each in where]
-    ours = _column(one, measure)[[i for i, _ in pairs]]
-    theirs = _column(other, measure)[[i for _, i in pairs]]
+    column = _COLUMNS[measure]
+    ours = column(Columns(one))[[i for i, _ in pairs]]
+    theirs = column(Columns(other))[[i for _, i in pairs]]
     counted = ~(np.isnan(ours) | np.isnan(theirs))
     if not counted.any():
         raise ConfigError(f"{policy[0]} and {baseline[0]} have no run in common to compare")
     return ours[counted], theirs[counted]
 
 
-def _column(runs: RunVectors, measure: str) -> Vector:
-    columns = Columns(runs)
-    if measure in ("p50_s", "p95_s", "p99_s"):
-        return columns.completion
-    if measure in ("slowdown_mean", "req95", "req99"):
-        return columns.slowdown
-    return {
-        "mean_s": columns.ended,
-        "s_per_token": columns.per_token,
-        "s_per_reference_token": columns.per_reference_token,
-    }[measure]
-
-
 def _quantiles(values: tuple[float, ...]) -> tuple[float, ...]:
-    """`CDF_POINTS` values, evenly spaced in rank."""
-    if not values:
-        return ()
-    ordered, last = sorted(values), CDF_POINTS - 1
-    return tuple(ordered[round(i * (len(ordered) - 1) / last)] for i in range(CDF_POINTS))
+    """`CDF_POINTS` percentiles, evenly spaced, least to most."""
+    ordered = sorted(values)
+    shares = [place / (CDF_POINTS - 1) for place in range(CDF_POINTS)] if ordered else []
+    return tuple(percentile(ordered, share) for share in shares)
 
 
 def _flags(values: tuple[bool | None, ...]) -> Vector:
@@ -275,6 +250,19 @@ def _time_to_success(columns: Columns, at: Places) -> Vector:
         result: Vector = columns.spent[at].sum(axis=1) / successes
     return result
 
+
+_COLUMNS: dict[str, Callable[[Columns], Vector]] = {
+    "mean_s": lambda columns: columns.ended,
+    "p50_s": lambda columns: columns.completion,
+    "p95_s": lambda columns: columns.completion,
+    "p99_s": lambda columns: columns.completion,
+    "slowdown_mean": lambda columns: columns.slowdown,
+    "s_per_token": lambda columns: columns.per_token,
+    "s_per_reference_token": lambda columns: columns.per_reference_token,
+    "req95": lambda columns: columns.slowdown,
+    "req99": lambda columns: columns.slowdown,
+}
+"""What each measure that two policies can be compared in run by run is computed from."""
 
 _REDUCED: dict[str, Reduce] = {
     "p50_s": lambda rows: percentiles(rows, 0.50),

@@ -82,11 +82,14 @@ STRIDE = 1.6
 
 
 class FoundKnee(msgspec.Struct, frozen=True, kw_only=True):
-    """A knee: `rate` in runs a second, mean completion when idle, and what was tried."""
+    """A knee: `rate` in runs a second, mean completion when idle, and what was tried.
+
+    `probes` are (rate, mean completion over the idle one; None: runs failed).
+    """
 
     rate: float
     idle_s: Seconds
-    probes: tuple[tuple[float, float], ...]
+    probes: tuple[tuple[float, float | None], ...]
 
 
 def find_knee(
@@ -105,14 +108,17 @@ def find_knee(
     if not 0.0 < idle_s < math.inf:
         raise ConfigError(f"the idle completion is {idle_s} s: there is no knee to look for")
     search = KneeSearch(guess, step=STRIDE)
-    probes: list[tuple[float, float]] = []
+    probes: list[tuple[float, float | None]] = []
     while len(probes) < plays and search.bracket > tolerance:
         rate = search.next_rate()
         ratio = mean_at(rate) / idle_s
         search.tell(rate, ratio)
-        probes.append((rate, ratio))
+        probes.append((rate, ratio if math.isfinite(ratio) else None))
     if search.sureness != "bracketed":
-        told = ", ".join(f"{ratio:.2f}x at {rate:.3g}/s" for rate, ratio in probes)
+        told = ", ".join(
+            f"{'infinite' if ratio is None else f'{ratio:.2f}x'} at {rate:.3g}/s"
+            for rate, ratio in probes
+        )
         raise ConfigError(
             f"no knee within {plays} plays: mean completion was {told}; 3x was never crossed: "
             "play more runs, or raise knee_plays"

@@ -18,12 +18,13 @@ from headway.core.facts import (
     TimerFired,
 )
 from headway.core.scheduler import Scheduler
-from headway.core.types import CallId, ClientId, EndpointId, NodeId, Outcome, RunId, Seconds
+from headway.core.types import ClientId, EndpointId, NodeId, Outcome, RunId, Seconds
 from headway.engine import Finished, FirstToken, Rejected
 from headway.sim.agenda import Agenda
+from headway.sim.asking import ATTEMPT_NODE, call_of_attempt, call_of_node
 from headway.sim.bodies import Body, blocks, prepared
 from headway.sim.fleet import Fleet
-from headway.sim.lives import CHARS_PER_TOKEN, Life, Sent
+from headway.sim.lives import Life, Sent
 from headway.sim.luck import Luck
 from headway.sim.outcomes import CellOutcome, RunOutcome
 from headway.sim.plans import WORDS_ABOUT_A_FAILURE, Planned, Rules
@@ -31,7 +32,8 @@ from headway.sim.pools import SimPool
 
 CLIENT = ClientId("sim#1")
 SHELL = ClientId("")
-ATTEMPT_NODE = "solve"
+TOOLS = ".tools"
+"""Behind a node's name: the node of the tools that run before it."""
 BLOCKS_OF_A_RUN = 1 << 32
 RUNS_A_STEP = 50
 
@@ -185,28 +187,47 @@ class Playing:
             life.paused_s += plan.think_s
             self._tell(RunEnded(run=RunId(life.plan.id), outcome="interrupted"), at)
             self._agenda.add(at + plan.think_s, self._resume, life, place)
-        elif (delay_s := plan.tool_s + plan.think_s) > 0.0:
-            self._agenda.add(at + delay_s, self._begin, life, place)
+        elif plan.think_s > 0.0:
+            self._agenda.add(at + plan.think_s, self._use_tools, life, place)
         else:
-            self._begin(at, life, place)
+            self._use_tools(at, life, place)
 
     def _resume(self, at: Seconds, life: Life, place: int) -> None:
         run = RunId(life.plan.id)
         graph = life.plan.run.graph
         self._tell(RunStarted(run=run, graph=graph, thread=life.plan.id, resumed=True), at)
-        tool_s = life.body.nodes[place].plan.tool_s
-        if tool_s > 0.0:
-            self._agenda.add(at + tool_s, self._begin, life, place)
-        else:
-            self._begin(at, life, place)
+        self._use_tools(at, life, place)
 
-    def _begin(self, at: Seconds, life: Life, place: int) -> None:
+    def _use_tools(self, at: Seconds, life: Life, place: int) -> None:
+        """What a graph does before a call is a node of its own, as in LangGraph."""
+        node = life.body.nodes[place]
+        run = life.plan.id
+        parents = tuple([NodeId(f"{run}/{parent}") for parent in node.plan.parents])
+        if not node.plan.tool_s:
+            self._begin(at, life, place, parents)
+            return
+        tools = NodeId(f"{run}/{place}/tools")
+        started = NodeStarted(
+            run=RunId(run),
+            node=tools,
+            name=f"{node.plan.name}{TOOLS}",
+            parents=parents,
+            visit=node.visit,
+            step=node.step - 1,
+        )
+        self._tell(started, at)
+        self._agenda.add(at + node.plan.tool_s, self._tools_done, life, place, tools)
+
+    def _tools_done(self, at: Seconds, life: Life, place: int, tools: NodeId) -> None:
+        self._tell(NodeEnded(run=RunId(life.plan.id), node=tools), at)
+        self._begin(at, life, place, (tools,))
+
+    def _begin(self, at: Seconds, life: Life, place: int, parents: tuple[NodeId, ...]) -> None:
         """A node begins, with its call if it makes one."""
         node = life.body.nodes[place]
         plan = node.plan
         run = life.plan.id
         node_id = NodeId(f"{run}/{place}")
-        parents = tuple([NodeId(f"{run}/{parent}") for parent in plan.parents])
         if not plan.prompt_tokens:
             started = NodeStarted(
                 run=RunId(run),
@@ -219,43 +240,14 @@ class Playing:
             self._tell(started, at)
             self._node_over(at, life, place, node_id)
             return
-        ask = CallReady(
-            call=CallId(node_id),
-            attempt=1,
-            run=RunId(run),
-            graph=life.plan.run.graph,
-            node=node_id,
-            node_name=plan.name,
-            pool_name=plan.pool_name or self._rules.pool_name,
-            parents=parents,
-            visit=node.visit,
-            step=node.step,
-            prompt_chars=plan.prompt_tokens * CHARS_PER_TOKEN,
-            max_tokens=plan.max_tokens or self._rules.max_tokens,
-            models=plan.models or ((plan.model,) if plan.model else ()),
-        )
+        ask = call_of_node(life, place, parents, self._rules)
         self._ask(at, life, place, ask, blocks(node.prefix, life.offset))
 
     def _attempt(self, at: Seconds, life: Life) -> None:
         """The graph asks the run's question, once more."""
         life.attempt += 1
-        run = life.plan.id
-        node_id = NodeId(f"{run}/{life.attempt}")
-        ask = CallReady(
-            call=CallId(node_id),
-            attempt=1,
-            run=RunId(run),
-            graph=life.plan.run.graph,
-            node=node_id,
-            node_name=ATTEMPT_NODE,
-            pool_name=self._rules.pool_name,
-            parents=(life.last_node,) if life.last_node is not None else (),
-            visit=life.attempt,
-            step=life.attempt,
-            prompt_chars=life.prompt_tokens * CHARS_PER_TOKEN,
-            max_tokens=self._rules.max_tokens,
-        )
-        life.last_node = node_id
+        ask = call_of_attempt(life, self._rules)
+        life.last_node = ask.node
         self._ask(at, life, life.attempt, ask, ())
 
     def _node_over(self, at: Seconds, life: Life, place: int, node_id: NodeId) -> None:

@@ -15,7 +15,7 @@ from headway.engine import EngineProfile
 from headway.engine.profile import preset
 from headway.sim.luck import unit_draw
 from headway.sim.pools import SimPool, Site
-from headway.sim.suite import PoolSpec, SiteSpec, model_of
+from headway.sim.sitespec import PoolSpec, SiteSpec, model_of
 
 POOL_NAME = "agent"
 """What simulated graphs ask for: every model of the pool may answer."""

@@ -15,10 +15,10 @@ from headway.core.pool import Pool
 from headway.sim.pools import SimPool
 from headway.sim.results import Setting, Workload
 from headway.sim.suite import SizeSpec, TraceSpec
-from headway.sim.workload import Material, number_of_bodies
+from headway.sim.workload import Material, distinct_runs
 
-PLAYED = ("core", "engine", "policy", "predict", "sim")
-"""The packages whose source decides what a cell gives."""
+PLAYED = ("client/engines.py", "core", "engine", "policy", "predict", "sim", "wire")
+"""The packages and modules whose source decides what a cell gives."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,14 +37,14 @@ def by_label(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     return tuple({stage.material.label: stage for stage in stages}.values())
 
 
-def workload_told(stage: Stage) -> Workload:
-    """What a trace is made of, in numbers."""
+def workload_told(stage: Stage, seeds: int) -> Workload:
+    """What a trace is made of, in numbers; `seeds` are played."""
     runs = [run for part in stage.material.parts for run in (*part.history, *part.test)]
     calls = [node for run in runs for node in run.nodes if node.prompt_tokens]
     asked = [run for run in runs if run.question is not None and not run.nodes]
     statistics: dict[str, Setting] = {
         "different runs": len(runs),
-        "of them played": number_of_bodies(stage.material),
+        "of them played": distinct_runs(stage.material, stage.trace, runs=stage.runs, seeds=seeds),
         "left out": stage.material.left_out,
         "runs of a cell": stage.runs,
         "calls a run": round(len(calls) / (len(runs) - len(asked)), 2) if calls else "1 or more",
@@ -96,14 +96,20 @@ def commit() -> str:
 def code_digest() -> str:
     """A digest of all source that decides a cell: cells of other code are never taken for ours."""
     digest = hashlib.sha256()
-    root = resources.files("headway")
-    for package in PLAYED:
-        folder = Path(str(root.joinpath(package)))
-        for path in sorted(folder.rglob("*.py")):
-            if "report" not in path.parts:
-                digest.update(path.relative_to(folder).as_posix().encode())
-                digest.update(path.read_bytes())
+    for name, path in played_files(Path(str(resources.files("headway")))):
+        digest.update(name.encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def played_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """(name below `root`, path) of every file of `PLAYED`; a report only tells of cells."""
+    for played in PLAYED:
+        place = root / played
+        for path in (place,) if place.is_file() else sorted(place.rglob("*.py")):
+            name = path.relative_to(root)
+            if "report" not in name.parts:
+                yield name.as_posix(), path
 
 
 def versions() -> dict[str, str]:

@@ -14,11 +14,12 @@ import msgspec
 from headway.core.errors import ConfigError
 from headway.core.pool import Pool
 from headway.sim import world
-from headway.sim.cast import cast
+from headway.sim.cast import cast, check_policy
 from headway.sim.cells import Bench, CellSpec, Play, Rehearse
-from headway.sim.cellstore import CellStore, spec_digest
+from headway.sim.cellstore import CellStore
 from headway.sim.gather import Finished, cell_rows, comparisons, grouped, pooled_rows
 from headway.sim.knee import FoundKnee
+from headway.sim.kneestore import KneeStore
 from headway.sim.pools import SimPool
 from headway.sim.poolspec import pool_lines, sim_pool
 from headway.sim.provenance import (
@@ -90,7 +91,7 @@ def run_suite(suite: Suite, options: Options, watch: Watch) -> Results:
     """Play the suite. Raises `ConfigError` for what cannot be played, naming what to change."""
     size = _size(suite, options)
     policies = cast(suite, size, options.policies)
-    cast(suite, size, (suite.knee_policy,))
+    check_policy(suite.knee_policy, f"suite {suite.name}: knee_policy")
     shop = Shop(
         workers=options.workers,
         data=options.data,
@@ -132,7 +133,7 @@ def run_suite(suite: Suite, options: Options, watch: Watch) -> Results:
             if knee.probes
         ),
         comparisons=comparisons(groups),
-        workloads=tuple(workload_told(stage) for stage in by_label(stages)),
+        workloads=tuple(workload_told(stage, size.seeds) for stage in by_label(stages)),
         examples=_examples(cells, suite, shop, bench, watch),
         notes=(*suite.deviations, *notes(stages, size)),
     )
@@ -143,8 +144,15 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
     size: SizeSpec
     code: str
 
-    def spec(self, stage: Stage, policy: PolicySpec, *, load: float, **rest: Any) -> CellSpec:
-        """A cell of this suite."""
+    def spec(
+        self, stage: Stage, policy: PolicySpec, *, load: float, rate: float, **rest: Any
+    ) -> CellSpec:
+        """A cell of this suite. Raises `ConfigError` for a load that no rate was found for."""
+        if load and not rate:
+            raise ConfigError(
+                f"trace {stage.material.label} on {stage.pool.name}: load {load:g} has no rate: "
+                "its knee was not found"
+            )
         runs = stage.runs if load else max(2, round(stage.runs * self.size.idle_share))
         return CellSpec(
             trace=stage.trace,
@@ -155,6 +163,7 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
             policy=policy.id,
             params=dict(policy.params),
             load=load,
+            rate=rate,
             runs=runs,
             history=self.size.history,
             deadlines=self.suite.deadlines,
@@ -172,7 +181,7 @@ def _size(suite: Suite, options: Options) -> SizeSpec:
         check_load(load, "--load")
     changed: dict[str, Any] = {}
     if options.loads:
-        changed["loads"] = tuple(dict.fromkeys(options.loads))
+        changed["loads"] = changed["error_loads"] = tuple(dict.fromkeys(options.loads))
     if options.seeds is not None:
         changed["seeds"] = options.seeds
     if options.runs is not None:
@@ -215,8 +224,8 @@ def _knees(
     """The knee of every stage, from the folder where it is known."""
     found: dict[int, FoundKnee] = {}
     jobs: list[tuple[int, Job]] = []
-    kept = _KneeStore(folder / KNEES_NAME)
-    idle_only = all(load == 0.0 for load in common.size.loads)
+    kept = KneeStore(folder / KNEES_NAME)
+    idle_only = not any(load for _, load in _errors_and_loads(common.size))
     for place, stage in enumerate(stages):
         if stage.trace.base_rate or stage.trace.bodies[0].journal or idle_only:
             rate = stage.trace.base_rate or (0.0 if idle_only else stage.material.rate)
@@ -224,7 +233,7 @@ def _knees(
             continue
         spec = _knee_spec(stage, common)
         plays = common.size.knee_plays
-        known = kept.get(spec)
+        known = kept.get(spec, plays)
         if not plays:
             found[place] = FoundKnee(rate=bench.capacity(spec), idle_s=0.0, probes=())
         elif known is not None:
@@ -235,7 +244,7 @@ def _knees(
         watch.begin("looking for knees", len(jobs))
     for number, knee in work(shop, bench, [job for _, job in jobs]):
         place, job = jobs[number]
-        kept.add(job.specs[0], knee)
+        kept.add(job.specs[0], job.plays, knee)
         found[place] = knee
         watch.advance(0)
     return [found[place] for place in range(len(stages))]
@@ -253,7 +262,7 @@ def _knee_spec(stage: Stage, common: _Common) -> CellSpec:
     spec = common.spec(
         stage,
         PolicySpec(id=common.suite.knee_policy),
-        load=1.0,
+        load=0.0,  # the search varies the rate
         rate=0.0,
         world=common.size.worlds[0],
         confidence=common.size.confidence[0] if stage.asks else "base-rate",
@@ -261,41 +270,6 @@ def _knee_spec(stage: Stage, common: _Common) -> CellSpec:
     )
     runs = max(2, round(common.size.knee_runs * share))
     return msgspec.structs.replace(spec, runs=runs, trace=trace)
-
-
-class _KneeLine(msgspec.Struct, frozen=True, kw_only=True):
-    digest: str
-    what: str
-    knee: FoundKnee
-
-
-class _KneeStore:
-    """Knees in a folder, by the digest of their cell."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, FoundKnee] = {}
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        for number, line in enumerate(lines, 1):
-            try:
-                kept = msgspec.json.decode(line, type=_KneeLine)
-            except msgspec.DecodeError as error:
-                if number == len(lines):
-                    break  # cut short as the process died: it is looked for again
-                raise ConfigError(
-                    f"{path}:{number}: not a knee: {error}; delete the file to look for all again"
-                ) from error
-            self._known[kept.digest] = kept.knee
-
-    def get(self, spec: CellSpec) -> FoundKnee | None:
-        return self._known.get(spec_digest(spec))
-
-    def add(self, spec: CellSpec, knee: FoundKnee) -> None:
-        line = _KneeLine(digest=spec_digest(spec), what=str(spec), knee=knee)
-        cut = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
-        with self._path.open("ab") as file:
-            file.write((b"\n" if cut else b"") + msgspec.json.encode(line) + b"\n")
-        self._known[line.digest] = knee
 
 
 # -- cells -----------------------------------------------------------------------------------------
@@ -336,6 +310,16 @@ def _cells(
     return finished
 
 
+def _errors_and_loads(size: SizeSpec) -> tuple[tuple[float, float], ...]:
+    """(error of belief, load) of all cells: every load without an error, then those with one."""
+    error_loads = size.error_loads if 0.0 in size.belief_errors else size.loads
+    errors = [error for error in size.belief_errors if error]
+    return (
+        *((0.0, load) for load in size.loads),
+        *((error, load) for error in errors for load in error_loads),
+    )
+
+
 def _enumerated(
     stage: Stage, policies: Sequence[PolicySpec], common: _Common, knee: FoundKnee
 ) -> Iterator[CellSpec]:
@@ -343,13 +327,9 @@ def _enumerated(
     size = common.size
     worlds: tuple[WorldSpec, ...] = size.worlds if stage.asks else size.worlds[:1]
     sources = size.confidence if stage.asks else ("base-rate",)
-    places = [(w, c, 0.0, load) for w in worlds for c in sources for load in size.loads]
-    places += [
-        (worlds[0], sources[0], error, load)
-        for error in size.belief_errors
-        for load in (size.error_loads if 0.0 in size.belief_errors else size.loads)
-        if error
-    ]
+    wanted = _errors_and_loads(size)
+    places = [(w, c, 0.0, load) for w in worlds for c in sources for e, load in wanted if not e]
+    places += [(worlds[0], sources[0], error, load) for error, load in wanted if error]
     plain = {policy.id: policy for policy in reversed(policies)}  # the first of each is no sweep's
     for one, source, error, load in places:
         for seed in range(1, size.seeds + 1):

@@ -16,6 +16,7 @@ from msgspec import Meta
 from headway.core.errors import ConfigError, nearest
 from headway.sim.arrivals import Arrivals
 from headway.sim.confidence import parse_confidence
+from headway.sim.sitespec import PoolSpec, Positive, model_of
 from headway.sim.strict import parse_strict, read_strict
 
 SUITES = ("agentic", "chimera", "hexagent", "light", "maestro", "prefix")
@@ -23,61 +24,8 @@ SUITES = ("agentic", "chimera", "hexagent", "light", "maestro", "prefix")
 
 SizeName = Literal["quick", "default", "full"]
 Knob = str | int | float | bool
-Positive = Annotated[int, Meta(ge=1)]
-Duration = Annotated[float, Meta(ge=0)]
 LARGEST_LOAD = 5.0
 """No pool's capacity is that far above its knee: such a load is a slip of the pen."""
-
-
-class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One kind of endpoint of a pool, `count` times."""
-
-    preset: Annotated[str, Meta(description="true speed and size: MODEL@GPU or MODEL@GPUxN")]
-    count: Annotated[int, Meta(description="how many such endpoints", ge=1)] = 1
-    model: Annotated[str, Meta(description="name served (default: the preset's model)")] = ""
-    seats: Annotated[
-        Positive | None,
-        Meta(description="sequences at once (vLLM's max_num_seqs; default: the preset's)"),
-    ] = None
-    server: Annotated[
-        str, Meta(description="endpoints with the same server share its capacity")
-    ] = ""
-    prefill: Annotated[
-        str, Meta(description="preset of the server that computes the prompts (P/D pairs)")
-    ] = ""
-    prefill_server: Annotated[
-        str, Meta(description="its name; several decode endpoints may share one")
-    ] = ""
-    transfer_s: Annotated[
-        float, Meta(description="seconds a token that a prompt's KV takes to move", ge=0)
-    ] = 0.0
-    rtt_s: Annotated[float, Meta(description="round trip in seconds", ge=0)] = 0.0
-    price: Annotated[
-        float | None, Meta(description="money a million tokens, any unit: costs are ratios")
-    ] = None
-    context_tokens: Annotated[
-        Positive | None, Meta(description="longest prompt + answer (default: as KV holds)")
-    ] = None
-    wake_s: Annotated[
-        Duration | None, Meta(description="seconds to wake up (default: the preset's)")
-    ] = None
-    asleep: Annotated[bool, Meta(description="sleeps at the start of a cell")] = False
-    sleep_after_s: Annotated[
-        Duration | None, Meta(description="idle seconds after which it sleeps")
-    ] = None
-
-
-class PoolSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A pool: its endpoints; every model may answer every call that is not bound to one."""
-
-    name: str
-    reference: Annotated[
-        str, Meta(description="model of stand-alone times and reference tokens: the largest")
-    ]
-    sites: Annotated[tuple[SiteSpec, ...], Meta(min_length=1)]
-    quality: Annotated[
-        dict[str, float], Meta(description="the user's prior chance of each model, 0 to 1")
-    ] = {}
 
 
 class BodiesSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,7 +137,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class SizeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much is played. Empty `traces`, `pools` or `policies`: all of the suite."""
+    """How much is played. Empty `traces`, `pools`, `policies` or `swept`: all of the suite."""
 
     seeds: Annotated[int, Meta(description="seeds 1 to this", ge=1)] = 5
     runs: Annotated[
@@ -211,8 +159,11 @@ class SizeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[float, ...], Meta(description="loads at which wrong profiles are played")
     ] = (1.0,)
     sweeps: Annotated[bool, Meta(description="play the sweeps of policies with `sweep`")] = True
+    swept: Annotated[
+        tuple[str, ...], Meta(description="the only ones of them whose sweeps are played")
+    ] = ()
     sweep_settings: Annotated[
-        int, Meta(description="most settings of a sweep, evenly spread over it; 0: all", ge=0)
+        int, Meta(description="most settings of a sweep, its coarsest; 0: all", ge=0)
     ] = 0
     history: Annotated[
         int, Meta(description="most runs that teach the predictors beforehand", ge=0)
@@ -332,11 +283,6 @@ def checked(suite: Suite, where: str) -> Suite:
     return suite
 
 
-def model_of(site: SiteSpec) -> str:
-    """The model that a site serves."""
-    return site.model or site.preset.partition("@")[0]
-
-
 def check_load(load: float, where: str) -> None:
     """Raises `ConfigError` for a load that no cell can be played at."""
     if not 0.0 <= load < math.inf:
@@ -367,14 +313,7 @@ def _check_trace(trace: TraceSpec, suite: Suite, where: str) -> None:
 def _check_size(size: SizeSpec, suite: Suite, where: str) -> None:
     for load in (*size.loads, *size.error_loads):
         check_load(load, f"{where}.loads")
-    for name in size.pools:
-        suite.pool(name, where)
-    for name in size.traces:
-        _named(name, suite.traces, "trace", where)
-    known = sorted({each.id for each in suite.policy_specs()})
-    for name in size.policies:
-        if name not in known:
-            raise ConfigError(f"{where}.policies: no policy {name!r}{nearest(name, known)}")
+    _check_choice(size, suite, where)
     for text in size.confidence:
         try:
             parse_confidence(text)
@@ -386,6 +325,19 @@ def _check_size(size: SizeSpec, suite: Suite, where: str) -> None:
     for error_share in size.belief_errors:
         if not 0.0 <= error_share < 1.0:
             raise ConfigError(f"{where}.belief_errors: from 0 to below 1, not {error_share:g}")
+
+
+def _check_choice(size: SizeSpec, suite: Suite, where: str) -> None:
+    """What a size takes of its suite must be there."""
+    for name in size.pools:
+        suite.pool(name, where)
+    for name in size.traces:
+        _named(name, suite.traces, "trace", where)
+    known = sorted({each.id for each in suite.policy_specs()})
+    for key, names in (("policies", size.policies), ("swept", size.swept)):
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"{where}.{key}: no policy {name!r}{nearest(name, known)}")
 
 
 def _named(name: str, among: Sequence[_Named], what: str, where: str) -> _Named:

@@ -14,10 +14,6 @@ from headway.core.errors import ConfigError
 from headway.core.types import Seconds
 from headway.sim.outcomes import CallOutcome, CellOutcome, EndpointOutcome, RunOutcome
 
-STEADY_SKIP_FIRST = 0.10
-STEADY_SKIP_LAST = 0.05
-"""Shares of the runs, by arrival, that a steady-state cell leaves out as warm-up and drain."""
-
 _PLANNER_KEPT = 1000
 """Decision times that are kept, evenly spaced in rank: enough for a P99."""
 
@@ -93,8 +89,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 def window(cell: CellOutcome, *, skip_first: float = 0.0, skip_last: float = 0.0) -> Window:
     """The runs without the first and last shares by arrival; with no shares, all of them.
 
-    A steady state leaves out `STEADY_SKIP_FIRST` and `STEADY_SKIP_LAST`; burst-and-drain
-    leaves out nothing. The runs left out still loaded the pool: they are not measured, only.
+    A steady state leaves out its warm-up and drain, burst-and-drain nothing. The runs left out
+    still loaded the pool: they are not measured, only.
     """
     runs = sorted(cell.runs, key=lambda run: (run.arrived_s, run.id))
     first = math.floor(skip_first * len(runs) + 1e-9)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+from headway.sim.sitespec import PoolSpec, SiteSpec
 from headway.sim.suite import (
     ArrivalsSpec,
     BodiesSpec,
     PolicySpec,
-    PoolSpec,
-    SiteSpec,
     Sizes,
     SizeSpec,
     Suite,

@@ -16,6 +16,7 @@ from headway.core.errors import ConfigError, nearest
 from headway.core.types import Seconds
 from headway.sim.alone import Alone, check_room
 from headway.sim.arrivals import Arrivals, Client, draw
+from headway.sim.cellstore import spec_digest
 from headway.sim.luck import Kinds, Luck, unit_draw
 from headway.sim.pools import SimPool
 from headway.sim.sources import Sources
@@ -25,6 +26,8 @@ from headway.sim.world import Planned
 
 IDLE_GAP = 3.0
 """Idle arrivals come this many times the longest stand-alone time apart."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, taken modulo 1, lie evenly apart however many there are."""
 INTERACTIVE = "interactive"
 BATCH = "batch"
 
@@ -85,6 +88,8 @@ def prepare(spec: TraceSpec, pool: SimPool, sources: Sources, *, max_tokens: int
         if not kept:
             raise ConfigError(f"{why}: none of the {len(fitted)} runs is of use{_hint(trace)}")
         check_room(kept, pool, max_tokens=max_tokens, trace=spec.name)
+        if spec.arrivals.kind == "recorded":
+            kept = _by_arrival(kept, why)
         parts.append(_split(kept, bodies.share, spec))
     kinds = questions or tuple(
         run.question
@@ -92,16 +97,23 @@ def prepare(spec: TraceSpec, pool: SimPool, sources: Sources, *, max_tokens: int
         for run in (*part.history, *part.test)
         if run.question is not None
     )
+    instants = _instants(spec, parts, sources)
+    clients = sources.servegen(why=why) if spec.arrivals.kind == "servegen" else ()
     return Material(
         label=_label(spec),
         source="; ".join(dict.fromkeys([each.source for each in (*traces, *_some(labels))])),
-        digest="+".join(each.digest for each in (*traces, *_some(labels))),
+        digest="+".join(
+            [
+                *(each.digest for each in (*traces, *_some(labels))),
+                spec_digest([instants, [(client.id, client.windows) for client in clients]]),
+            ]
+        ),
         parts=tuple(parts),
         questions=questions,
         kinds=Kinds(kinds),
         left_out=left_out,
-        instants=_instants(spec, parts, sources),
-        clients=sources.servegen(why=why) if spec.arrivals.kind == "servegen" else (),
+        instants=instants,
+        clients=clients,
     )
 
 
@@ -195,12 +207,30 @@ def _instants(spec: TraceSpec, parts: Sequence[Part], sources: Sources) -> tuple
         return ()
     if len(parts) > 1:
         raise ConfigError(f"trace {spec.name}: recorded arrivals are those of one source")
-    return tuple(sorted(run.arrival_s for run in parts[0].test if run.arrival_s is not None))
+    return tuple(run.arrival_s for run in parts[0].test if run.arrival_s is not None)
+
+
+def _by_arrival(runs: tuple[TraceRun, ...], why: str) -> tuple[TraceRun, ...]:
+    """As they came. Raises `ConfigError` for a run whose arrival nobody recorded."""
+    timed = [(run.arrival_s, run.id, run) for run in runs if run.arrival_s is not None]
+    if len(timed) < len(runs):
+        first = next(run.id for run in runs if run.arrival_s is None)
+        raise ConfigError(
+            f"{why}: {len(runs) - len(timed)} of its {len(runs)} runs have no recorded arrival "
+            f"(run {first!r} is the first): take another kind of arrivals"
+        )
+    return tuple(run for _, _, run in sorted(timed, key=lambda each: each[:2]))
 
 
 def number_of_bodies(material: Material) -> int:
     """How many different runs can be played."""
     return sum(len(part.test) for part in material.parts)
+
+
+def distinct_runs(material: Material, spec: TraceSpec, *, runs: int, seeds: int) -> int:
+    """How many different runs the cells of seeds 1 to `seeds` play, `runs` each."""
+    drawn = [_drawn(material, spec, runs, seed) for seed in range(1, seeds + 1)]
+    return len({(run.graph, run.id) for cell in drawn for run in cell})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +262,7 @@ def plan(
     deadlines: DeadlineSpec,
 ) -> Workload:
     """The runs of a cell. Same arguments, same runs."""
-    rng = Random(f"workload/{spec.name}/{wanted.seed}")
-    runs = _drawn(material, spec, wanted.runs, rng)
+    runs = _drawn(material, spec, wanted.runs, wanted.seed)
     ids = [f"r{number:05d}" for number in range(len(runs))]
     asked = {
         name: run.question for name, run in zip(ids, runs, strict=True) if run.question is not None
@@ -284,16 +313,32 @@ def history_of(material: Material, limit: int) -> tuple[TraceRun, ...]:
     return tuple(_with_question(run, material, rng) for run in taken)
 
 
-def _drawn(material: Material, spec: TraceSpec, count: int, rng: Random) -> list[TraceRun]:
+def _drawn(material: Material, spec: TraceSpec, count: int, seed: int) -> list[TraceRun]:
+    rng = Random(f"workload/{spec.name}/{seed}")
     if spec.arrivals.kind == "recorded":  # the nth run came at the nth instant
         test = material.parts[0].test
-        return [_with_question(test[place % len(test)], material, rng) for place in range(count)]
+        places = range(start := _start(seed, len(test)), start + count)
+        return [_with_question(test[place % len(test)], material, rng) for place in places]
     shares = [part.share for part in material.parts]
     runs = []
     for _ in range(count):
         part = rng.choices(material.parts, shares)[0]
         runs.append(_with_question(rng.choice(part.test), material, rng))
     return runs
+
+
+def _start(seed: int, length: int) -> int:
+    """Where in a recording a seed begins: the first at its start, all others evenly apart."""
+    return int((seed - 1) * GOLDEN % 1.0 * length)
+
+
+def _instants_from(instants: Sequence[Seconds], start: int) -> tuple[Seconds, ...]:
+    """The recording from its `start`-th instant on, then its beginning, a mean gap after."""
+    if not start:
+        return tuple(instants)
+    length = instants[-1] - instants[0]
+    period_s = length + length / (len(instants) - 1)
+    return (*instants[start:], *(at + period_s for at in instants[:start]))
 
 
 def _with_question(run: TraceRun, material: Material, rng: Random) -> TraceRun:
@@ -315,12 +360,15 @@ def _arrivals(
         arrivals, rate = Arrivals(kind="spaced"), 1.0 / gap_s
     else:
         arrivals, rate = spec.arrivals, wanted.rate
+    instants = material.instants
+    if arrivals.kind == "recorded":
+        instants = _instants_from(instants, _start(wanted.seed, len(instants)))
     return draw(
         arrivals,
         count=len(runs),
         rate=rate,
         seed=wanted.seed,
-        instants=material.instants,
+        instants=instants,
         clients=material.clients,
     ), rate
 
