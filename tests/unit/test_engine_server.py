@@ -210,3 +210,18 @@ def test_misuse_is_named():
         server.advance(0.5)
     with pytest.raises(ValueError, match="step_s"):
         EngineProfile(step_s=0.0)
+
+
+def test_a_request_cancelled_in_mid_step_had_the_blocks_of_that_step() -> None:
+    # blocks of one token: r1 leaves 7 idle blocks of the 16; r2 then holds its 7 and one more for
+    # each step it began, at the cost of idle ones, until it is cancelled in its fourth step
+    profile = EngineProfile(
+        prefill_s=0.0, step_s=0.25, seq_s=0.0, seats=1, kv_tokens=16, block_tokens=1
+    )
+    engine = Engine(profile)
+    prefix = tuple(range(7))
+    engine.submit("r1", prompt_tokens=7, output_tokens=1, at=0.0, prefix=prefix)
+    engine.advance(0.25)
+    engine.submit("r2", prompt_tokens=7, output_tokens=4, at=0.25)
+    engine.cancel("r2", at=1.0)  # three steps are over, the fourth begins
+    assert engine._blocks.idle == 16 - 10

@@ -219,6 +219,7 @@ class Engine:
         done = stretch.done(at)
         if done:
             self._apply(done, at)
+            self._book(self._steps)  # the step in progress has its blocks already
         self._stretch = Stretch(
             start=stretch.start + stretch.elapsed_s(done),
             first_s=stretch.first_s + done * stretch.growth_s,
