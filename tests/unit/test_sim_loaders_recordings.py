@@ -10,6 +10,7 @@ from headway.core.facts import Feedback
 from headway.core.types import RunId
 from headway.sim.loaders.journal import from_journal
 from headway.sim.loaders.otlp import from_otlp
+from headway.sim.loaders.recorded import stretched
 from headway.sim.trace import TraceNode, TraceRun
 from headway.sim.tracefile import TraceError, fault
 from tests.support.journals import Recording
@@ -288,3 +289,18 @@ def test_otlp_without_runs_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(told) + "\n")
     with pytest.raises(TraceError, match=r"t\.json:1: .*ends before it begins"):
         from_otlp(path)
+
+
+def test_a_recording_of_an_emulator_is_stretched_to_its_servers_scale(tmp_path: Path) -> None:
+    told = Recording(tmp_path, pool(endpoint("a", seats=8)))
+    told.run_started("r1", at=10.0)
+    step(told, "plan", 11.0, 12.0, run="r1")
+    told.run_ended("r1", at=12.0)
+    told.run_started("r2", at=13.0)
+    step(told, "again", 13.0, 14.0, run="r2")
+    told.run_ended("r2", at=14.0)
+    trace = from_journal(told.paths[0])
+    slow = stretched(trace, 5.0)
+    assert [run.arrival_s for run in slow.runs] == [0.0, 15.0]
+    assert slow.runs[0].nodes[0].tool_s == 5.0
+    assert stretched(trace, 1.0) is trace

@@ -175,17 +175,18 @@ def _chosen(
     from headway.sim.whatif import what_if_suite
 
     config = load_config(pool)
-    own = own_pool(config.pool, pool.name, _truths(pool, config.emulate))
-    return what_if_suite(journal.absolute(), WHAT_IF), None, own
+    truths, speedup = _truths(pool)
+    own = own_pool(config.pool, pool.name, truths)
+    return what_if_suite(journal.absolute(), WHAT_IF, speedup=speedup), None, own
 
 
-def _truths(path: Path, emulate: object) -> dict[str, EngineProfile]:
-    """The true speeds of an ``emulate:`` section, by endpoint."""
-    if not emulate:
-        return {}
-    from headway.emulate.config import load_config as load_emulated
+def _truths(path: Path) -> tuple[dict[str, EngineProfile], float]:
+    """The true speeds of an ``emulate:`` section, by endpoint, and how fast it lets time pass."""
+    import yaml
 
-    return {spec.id: spec.profile for spec in load_emulated(path).endpoints}
+    from headway.emulate.config import read_truths
+
+    return read_truths(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
 
 
 def _run(suite: "Suite", options: "Options") -> None:

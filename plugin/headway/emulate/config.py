@@ -181,6 +181,31 @@ def _profile(truth: Mapping[str, Any], at: str) -> EngineProfile:
         raise ConfigError(f"{at}: {error}") from error
 
 
+def read_truths(
+    document: Any, *, where: str = "headway.yaml"
+) -> tuple[dict[str, EngineProfile], float]:
+    """The ``emulate:`` section alone: true profiles by endpoint, whatever its engine, and speed-up.
+
+    For judging a pool of real servers by what is known of them. Raises `ConfigError`.
+    """
+    top = _mapping(document, where)
+    section = _mapping(top.get("emulate") or {}, f"{where}: emulate")
+    check_keys(f"{where}: emulate", section, _EMULATE_KEYS)
+    truths = _mapping(section.get("endpoints") or {}, f"{where}: emulate.endpoints")
+    ids = {str(one.get("id")) for one in top.get("endpoints") or [] if isinstance(one, dict)}
+    check_keys(f"{where}: emulate.endpoints", truths, ids)
+    profiles = {}
+    for name, truth in truths.items():
+        at = f"{where}: emulate.endpoints.{name}"
+        given = _mapping(truth or {}, at)
+        check_keys(at, given, _ENDPOINT_KEYS)
+        profiles[str(name)] = _profile(given, at)
+    speedup = _typed(section, "speedup", float, DEFAULT_SPEEDUP, f"{where}: emulate")
+    if not 0 < speedup < float("inf"):
+        raise ConfigError(f"{where}: emulate.speedup: must be above 0, not {speedup}")
+    return profiles, speedup
+
+
 def _check_addresses(specs: list[EmulatedSpec], where: str) -> None:
     seen_ids: set[str] = set()
     servers: dict[str, EmulatedSpec] = {}

@@ -145,11 +145,18 @@ def own_pool(
 
 
 def _fitted(spec: EndpointSpec, site: Site) -> EndpointSpec:
-    """What fits into an endpoint is no more than what its KV cache holds: no policy is offered it
-    for longer calls.
+    """What a live daemon reads from the endpoint's metrics at its start: seats and KV. Calls that
+    its KV cache can never hold are not offered to it.
     """
     held = site.profile.kv_tokens
-    return msgspec.structs.replace(spec, context_tokens=min(spec.context_tokens or held, held))
+    believed = spec.profile or Profile()
+    known = msgspec.structs.replace(
+        believed,
+        seats=believed.seats or site.profile.seats,
+        kv_tokens=believed.kv_tokens or held,
+    )
+    context_tokens = min(spec.context_tokens or held, held)
+    return msgspec.structs.replace(spec, profile=known, context_tokens=context_tokens)
 
 
 def _own_site(spec: EndpointSpec, truths: dict[str, EngineProfile], name: str) -> Site:
@@ -157,8 +164,9 @@ def _own_site(spec: EndpointSpec, truths: dict[str, EngineProfile], name: str) -
     if profile is None:
         if spec.profile is None:
             raise ConfigError(
-                f"{name}: nothing says how fast endpoint {spec.id!r} is: give it a `profile:` "
-                "(headway profile URL measures one) or an entry under `emulate: endpoints:`"
+                f"{name}: nothing says how fast endpoint {spec.id!r} is: give it a "
+                "`profile:` (prefill_s, step_s, seats) or an entry under `emulate: endpoints:`, "
+                "such as `small-1: {preset: qwen2.5-7b@a100, seats: 64}`"
             )
         believed = spec.profile
         profile = EngineProfile(

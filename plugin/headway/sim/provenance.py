@@ -70,7 +70,8 @@ def notes(stages: Sequence[Stage], size: SizeSpec) -> Iterator[str]:
             "good enough to see every policy play and for no claim"
         )
     above = [f"{load:g}" for load in size.loads if load > 1.0]
-    if above:
+    recorded = all(stage.trace.bodies[0].journal for stage in stages)
+    if above and not recorded:
         yield (
             f"loads above the knee ({', '.join(above)}): the pool does not keep up, so completion "
             "grows with the number of runs; compare policies there, do not read seconds"

@@ -178,7 +178,7 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
 def _size(suite: Suite, options: Options) -> SizeSpec:
     size = suite.size(options.size)
     for load in options.loads:
-        check_load(load, "--load")
+        check_load(load, "--load", of_knee=options.pool is None)
     changed: dict[str, Any] = {}
     if options.loads:
         changed["loads"] = changed["error_loads"] = tuple(dict.fromkeys(options.loads))

@@ -82,8 +82,9 @@ class Sources:
             return _with_chances(read_trace(self._base / spec.file))
         if spec.journal:
             from headway.sim.loaders.journal import from_journal
+            from headway.sim.loaders.recorded import stretched
 
-            return from_journal(self._journals(spec.journal))
+            return stretched(from_journal(self._journals(spec.journal)), spec.speedup)
         from headway.sim.loaders import LOADERS, load
 
         if spec.data in LOADERS:  # an unknown name is the loader's to refuse, with the nearest

@@ -38,6 +38,9 @@ class BodiesSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     family: Annotated[str, Meta(description="a generated family: synthetic")] = ""
     file: Annotated[str, Meta(description="a trace file, relative to the suite's")] = ""
     journal: Annotated[str, Meta(description="a journal of Headway, relative to the suite's")] = ""
+    speedup: Annotated[
+        float, Meta(description="a journal's times are that many times as long as recorded", gt=0)
+    ] = 1.0
     bodies: Annotated[
         int, Meta(description="how many bodies a family makes; runs repeat them", ge=2)
     ] = 400
@@ -181,9 +184,11 @@ class SizeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Sizes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The three sizes of a suite."""
 
-    quick: SizeSpec
-    default: SizeSpec
-    full: SizeSpec
+    quick: SizeSpec = SizeSpec(
+        seeds=1, runs=80, loads=(0.8,), sweeps=False, history=60, knee_plays=0
+    )
+    default: SizeSpec = SizeSpec()
+    full: SizeSpec = SizeSpec()
 
 
 class DeadlineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,7 +207,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     traces: Annotated[tuple[TraceSpec, ...], Meta(min_length=1)]
     policies: Annotated[tuple[str | PolicySpec, ...], Meta(min_length=1)]
     knee_policy: Annotated[str, Meta(description="the policy whose knee is load 1")]
-    sizes: Sizes
+    sizes: Sizes = Sizes()
     deadlines: DeadlineSpec = DeadlineSpec()
     skip_first: Annotated[
         float, Meta(description="share of the runs left out as warm-up", ge=0, lt=1)
@@ -283,11 +288,14 @@ def checked(suite: Suite, where: str) -> Suite:
     return suite
 
 
-def check_load(load: float, where: str) -> None:
-    """Raises `ConfigError` for a load that no cell can be played at."""
+def check_load(load: float, where: str, *, of_knee: bool = True) -> None:
+    """Raises `ConfigError` for a load that no cell can be played at.
+
+    One that is not `of_knee` is a multiple of a recorded rate, which may be far below capacity.
+    """
     if not 0.0 <= load < math.inf:
         raise ConfigError(f"{where}: a load is 0 (idle) or a multiple of the knee, not {load:g}")
-    if load > LARGEST_LOAD:
+    if of_knee and load > LARGEST_LOAD:
         raise ConfigError(
             f"{where}: load {load:g} is far beyond capacity: the knee is load 1, and above it "
             f"every completion only tells how many runs came; at most {LARGEST_LOAD:g}"

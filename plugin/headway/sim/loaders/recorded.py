@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+import msgspec
+
 from headway.core.types import Seconds
-from headway.sim.trace import TraceNode, TraceRun
+from headway.sim.trace import Trace, TraceNode, TraceRun
 
 Order = tuple[float, ...]
 """Where something stands in the recording: a cause stands before what it caused."""
@@ -91,6 +93,21 @@ def trace_runs(runs: Sequence[RecordedRun]) -> tuple[TraceRun, ...]:
     begun_s = ordered[0].started_s if ordered else 0.0
     made = (_trace_run(run, begun_s, lengths) for run in ordered)
     return tuple(run for run in made if any(node.prompt_tokens for node in run.nodes))
+
+
+def stretched(trace: Trace, times: float) -> Trace:
+    """The trace with all its durations `times` as long: as recorded on a clock that ran slower."""
+    if times == 1.0:
+        return trace
+    runs = []
+    for run in trace.runs:
+        nodes = tuple(
+            msgspec.structs.replace(node, tool_s=node.tool_s * times, think_s=node.think_s * times)
+            for node in run.nodes
+        )
+        arrival_s = None if run.arrival_s is None else run.arrival_s * times
+        runs.append(msgspec.structs.replace(run, nodes=nodes, arrival_s=arrival_s))
+    return msgspec.structs.replace(trace, runs=tuple(runs))
 
 
 class _Lengths:

@@ -163,10 +163,16 @@ def verdict(results: Results) -> str:
         return f"no policy {OURS!r} among the rows: nothing to judge"
     lost = [loss for loss in losses(results) if loss.measure == "mean_s"]
     text = f"{OURS}: best mean completion at {len(known) - len(lost)} of {len(known)} places"
-    if not lost:
-        return text
-    worst = max(lost, key=lambda loss: (loss.factor, loss.place))
-    return f"{text}; at worst {worst.factor:.2f}x {worst.rival} ({place_text(worst.place)})"
+    if lost:
+        worst = max(lost, key=lambda loss: (loss.factor, loss.place))
+        sure = "" if worst.clear else ", within noise"
+        text += f"; at worst {worst.factor:.2f}x {worst.rival}{sure} ({place_text(worst.place)})"
+    rows = [row for _, each in known for row in each]
+    if all(value(row, "success") is None for row in rows):
+        text += ". Answers are not judged: no labels"
+    elif lost:
+        text += ". A rival may be faster by succeeding less often: see its row"
+    return text
 
 
 def place_text(place: Place) -> str:
