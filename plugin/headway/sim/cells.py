@@ -17,7 +17,7 @@ from headway.predict.foresight import OnlineForesight
 from headway.sim.alone import Alone, capacity
 from headway.sim.cellstore import spec_digest
 from headway.sim.confidence import make_confidence, parse_confidence
-from headway.sim.knee import FoundKnee, find_knee
+from headway.sim.knee import FoundKnee, NoKnee, find_knee
 from headway.sim.luck import Luck
 from headway.sim.measures import measure
 from headway.sim.oracle import BOUNDS, clairvoyant
@@ -31,6 +31,10 @@ from headway.sim.trace import TraceRun
 from headway.sim.workload import Draw, Material, Workload, history_of, plan, prepare
 from headway.sim.world import Rules
 
+MORE_RUNS = (1, 4, 16)
+"""Times the runs of a knee's play, one after the other, until the knee is found."""
+IDLE_RUNS = 400
+"""Runs that tell the idle value: they do not meet."""
 Play = Callable[..., CellOutcome]
 """`world.play`, or a stand-in with its arguments."""
 Rehearse = Callable[..., dict[str, object]]
@@ -143,18 +147,29 @@ class Bench:
         return tally(self.outcome(spec), skip_first=first, skip_last=last)
 
     def knee(self, spec: CellSpec, plays: int) -> FoundKnee:
-        """The knee of the cell's policy; the spec's own load and rate do not count."""
-        try:
-            return find_knee(
-                lambda rate: self._mean_s(msgspec.structs.replace(spec, rate=rate)),
-                idle_s=self._mean_s(msgspec.structs.replace(spec, rate=0.0, load=0.0)),
-                guess=0.7 * self.capacity(spec),
-                plays=plays,
-            )
-        except ConfigError as error:
-            raise ConfigError(
-                f"trace {spec.trace.name} on {spec.pool.name}, knee of {spec.policy}: {error}"
-            ) from error
+        """The knee of the cell's policy; the spec's own load and rate do not count.
+
+        Where so few runs never fill the pool, it is looked for with more.
+        """
+        told: NoKnee | None = None
+        for times in MORE_RUNS:
+            wider = msgspec.structs.replace(spec, runs=times * spec.runs)
+            try:
+                return self._knee(wider, plays)
+            except NoKnee as error:
+                told = error
+        raise ConfigError(
+            f"trace {spec.trace.name} on {spec.pool.name}, knee of {spec.policy}: {told}"
+        ) from told
+
+    def _knee(self, spec: CellSpec, plays: int) -> FoundKnee:
+        idle = msgspec.structs.replace(spec, rate=0.0, load=0.0, runs=min(spec.runs, IDLE_RUNS))
+        return find_knee(
+            lambda rate: self._mean_s(msgspec.structs.replace(spec, rate=rate)),
+            idle_s=self._mean_s(idle),
+            guess=0.7 * self.capacity(spec),
+            plays=plays,
+        )
 
     def example(self, specs: tuple[CellSpec, CellSpec]) -> tuple[RunOutcome, RunOutcome]:
         """One run under two policies: that with the P90 of completion under the first."""

@@ -18,6 +18,10 @@ KNEE_RATIO = 3.0
 Sureness = Literal["bracketed", "at least", "at most", "guessed"]
 
 
+FAR = 16.0
+"""Times the guess: there only the number of runs still limits how long they wait."""
+
+
 class KneeSearch:
     """A search for the knee that starts at the rate `guess`."""
 
@@ -81,6 +85,10 @@ PLAYS = 14
 STRIDE = 1.6
 
 
+class NoKnee(ConfigError):
+    """The knee was not crossed. Try with more runs a play; then show the text and stop."""
+
+
 class FoundKnee(msgspec.Struct, frozen=True, kw_only=True):
     """A knee: `rate` in runs a second, mean completion when idle, and what was tried.
 
@@ -102,8 +110,9 @@ def find_knee(
 ) -> FoundKnee:
     """The rate at which `mean_at` (mean completion by rate) is three times `idle_s`.
 
-    `probes` of the answer are (rate, ratio) of every play. Raises `ConfigError` if the knee is
-    not between two of them after `plays`: a rate that was made up must not stand for load 1.
+    `probes` of the answer are (rate, ratio) of every play. Raises `NoKnee` if the knee is not
+    between two of them after `plays`, or far beyond the guess nothing queues for so long: a rate
+    that was made up must not stand for load 1.
     """
     if not 0.0 < idle_s < math.inf:
         raise ConfigError(f"the idle completion is {idle_s} s: there is no knee to look for")
@@ -114,13 +123,15 @@ def find_knee(
         ratio = mean_at(rate) / idle_s
         search.tell(rate, ratio)
         probes.append((rate, ratio if math.isfinite(ratio) else None))
+        if rate > FAR * guess and search.sureness == "at least":
+            break  # all runs come at once, and they are too few to fill the pool
     if search.sureness != "bracketed":
         told = ", ".join(
             f"{'infinite' if ratio is None else f'{ratio:.2f}x'} at {rate:.3g}/s"
             for rate, ratio in probes
         )
-        raise ConfigError(
-            f"no knee within {plays} plays: mean completion was {told}; 3x was never crossed: "
-            "play more runs, or raise knee_plays"
+        raise NoKnee(
+            f"no knee within {len(probes)} plays: mean completion was {told}; 3x was never "
+            "crossed: play more runs, or raise knee_plays"
         )
     return FoundKnee(rate=search.knee(), idle_s=idle_s, probes=tuple(probes))

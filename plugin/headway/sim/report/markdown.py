@@ -120,9 +120,7 @@ def _equal_success(comparisons: Sequence[Comparison]) -> str:
         where = ", ".join(part for part in (one.trace, one.pool, one.world) if part)
         high = math.inf if one.high is None else one.high
         interval = f"{one.low or 0.0:.2f} to {high:.2f}" if one.seeds >= MIN_SEEDS else "-"
-        lines.append(
-            f"| {where} | `{one.baseline}` | {one.ratio:.2f} | {interval} | {one.seeds} |"
-        )
+        lines.append(f"| {where} | `{one.baseline}` | {one.ratio:.2f} | {interval} | {one.seeds} |")
     return "\n".join(lines)
 
 
