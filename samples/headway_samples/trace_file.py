@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headway.sim.loaders.otlp import attributes
+
 NS = 1e9
 
 
@@ -135,17 +137,6 @@ def _span(said: Mapping[str, Any]) -> Span:
         name=said["name"],
         start_s=int(said["startTimeUnixNano"]) / NS,
         end_s=int(said["endTimeUnixNano"]) / NS,
-        attributes={each["key"]: _value(each["value"]) for each in said.get("attributes", ())},
+        attributes=attributes(said),
         links=tuple((link["traceId"], link["spanId"]) for link in said.get("links", ())),
     )
-
-
-def _value(said: Mapping[str, Any]) -> Any:
-    (kind, value), *_ = said.items()
-    if kind == "intValue":
-        return int(value)
-    if kind == "doubleValue":
-        return float(value)
-    if kind == "arrayValue":
-        return tuple(_value(each) for each in value.get("values", ()))
-    return value

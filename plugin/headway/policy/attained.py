@@ -14,12 +14,21 @@ LOCAL_TOKENS = 2048
 LEAST_S = 1e-3
 
 
-class _Attained(Plain):
-    """Autellix' queues: level 0 up to `quantum_s` of service, each next one `factor` times longer.
+class Plas(Plain):
+    """Program-level attained service: the run that was served least goes first.
 
-    Within a level calls go in order of arrival. A call that waits is promoted to level 0 once
-    its run has waited `promote_at` times as long as it was served (0: never). Bound at once an
-    order is asked for when a call is ready and not again, so `promote_at` does nothing: not swept.
+    What: calls sit in queues by the service that all calls of their run have had: level 0 up to
+    `quantum_s`, each next one `factor` times longer, in order of arrival within one. A call that
+    waits is promoted to level 0 once its run has waited `promote_at` times as long as it was
+    served (0: never); bound at once an order is asked for when a call is ready and not again,
+    so that does nothing and is not swept. Why choose it: needs no prediction; short runs pass
+    long ones. Inputs: service so far, age.
+    Parameters: `quantum_s` and `factor` shape the queues, `queues` is their number, `promote_at`
+    the waiting per service at which a held call is promoted. Trade-offs: long runs wait;
+    parallel branches of a run add up against it. Source: Autellix (arXiv 2502.13965, sec. 4.2):
+    order = level of sum over the run's calls of t(u); promoted if wait / service >= threshold.
+    Open in the source: quanta (swept) and threshold. What a run waited is its age less its
+    stand-alone time, as the engines' queues are not seen.
     """
 
     SWEEP: ClassVar[Sweep] = tuple({"quantum_s": quantum_s} for quantum_s in (0.5, 32.0, 8.0, 2.0))
@@ -40,8 +49,8 @@ class _Attained(Plain):
         self._promote_at = promote_at
 
     def served_s(self, view: View, call: Call) -> Seconds:
-        """The service that counts against the call."""
-        raise NotImplementedError
+        """The service that counts against the call: of all calls of its run together."""
+        return view.served_s(call)
 
     def order(self, view: View, call: Call) -> float:
         """The level of its queue."""
@@ -68,25 +77,7 @@ class _Attained(Plain):
         return least_full(call, endpoints)
 
 
-class Plas(_Attained):
-    """Program-level attained service: the run that was served least goes first.
-
-    What: calls sit in queues by the service that all calls of their run have had. Why choose it:
-    needs no prediction; short runs pass long ones. Inputs: service so far, age.
-    Parameters: `quantum_s` and `factor` shape the queues, `queues` is their number, `promote_at`
-    the waiting per service at which a held call is promoted. Trade-offs: long runs wait;
-    parallel branches of a run add up against it. Source: Autellix (arXiv 2502.13965, sec. 4.2):
-    order = level of sum over the run's calls of t(u); promoted if wait / service >= threshold.
-    Open in the source: quanta (swept) and threshold. What a run waited is its age less its
-    stand-alone time, as the engines' queues are not seen.
-    """
-
-    def served_s(self, view: View, call: Call) -> Seconds:
-        """All calls of the run together."""
-        return view.served_s(call)
-
-
-class Atlas(_Attained):
+class Atlas(Plas):
     """Attained service along the critical path: the call with the shortest path behind it first.
 
     What: as `Plas`, but only the longest path of calls that led here counts. Why choose it: fair

@@ -182,7 +182,7 @@ def _spans(path: Path, digest: blake2b) -> Iterator[Span]:
 
 def _span(said: Mapping[str, Any]) -> Span:
     feedback = [
-        _attributes(event)["headway.feedback.ok"]
+        attributes(event)["headway.feedback.ok"]
         for event in said.get("events", ())
         if event.get("name") == "headway.feedback"
     ]
@@ -194,16 +194,17 @@ def _span(said: Mapping[str, Any]) -> Span:
         parent=f"{said['traceId']}/{said.get('parentSpanId') or ''}",
         start_ns=start_ns,
         end_ns=end_ns,
-        attributes=_attributes(said),
+        attributes=attributes(said),
         feedback=feedback[-1] if feedback else None,
         links=tuple(
-            (f"{link['traceId']}/{link['spanId']}", str(_attributes(link).get("headway.link", "")))
+            (f"{link['traceId']}/{link['spanId']}", str(attributes(link).get("headway.link", "")))
             for link in said.get("links", ())
         ),
     )
 
 
-def _attributes(said: Mapping[str, Any]) -> dict[str, Any]:
+def attributes(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a span, a link or an event in OTLP's JSON, as plain values by name."""
     return {each["key"]: _value(each["value"]) for each in said.get("attributes", ())}
 
 
