@@ -67,7 +67,7 @@ def test_fcfs_takes_the_oldest_counted_from_its_first_attempt() -> None:
 
 def test_fcfs_goes_where_most_seats_are_free() -> None:
     of = pool(endpoint("a", seats=2), endpoint("b", "large", seats=4))
-    told = Teller(of, policy="fcfs+release")
+    told = Teller(of, policy="fcfs")
     assert [to for name in "123456" for _, to in granted(told.ready(name))] == list("abbabb")
 
 
@@ -260,7 +260,7 @@ def test_a_wrong_name_or_parameter_names_the_nearest() -> None:
 
 
 def test_an_endpoint_that_turned_a_call_away_is_as_full_as_it_showed() -> None:
-    told = Teller(pool(endpoint("a", seats=None), endpoint("b", seats=4)))
+    told = Teller(pool(endpoint("a", seats=None), endpoint("b", seats=4)), policy="fcfs")
     for name in ("c1", "c2", "c3"):
         assert granted(told.ready(name, models=("a",))) == [(name, "a")]
     told.ended("c3", outcome="error", error="503")  # so two are its room

@@ -20,7 +20,7 @@ def test_a_window_forgets_its_oldest_values() -> None:
     window = QuantileWindow()
     for value in range(WINDOW + 10):
         window.learn(float(value))
-    assert (window.size, window.count, window.values()[0]) == (WINDOW, WINDOW + 10, 10.0)
+    assert (len(window), window.count, window.values()[0]) == (WINDOW, WINDOW + 10, 10.0)
     again = QuantileWindow(window.values(), window.count)
     again.learn(0.0)
     assert (again.values()[0], again.count) == (11.0, WINDOW + 11)
@@ -144,3 +144,12 @@ def test_foresight_comes_back_from_its_snapshot() -> None:
     assert now.snapshot() == was.snapshot()
     with pytest.raises(KeyError):
         now.restore({"output_tokens": {"windows": []}})
+
+
+def test_general_levels_do_not_matter_where_the_specific_one_knows_enough() -> None:
+    predictor = ShrunkQuantiles(levels=((), ("graph",), ("graph", "node")), prior=(1e9, 1e9))
+    for number in range(2 * WINDOW):
+        predictor.learn(Query(graph="g", node="x"), 10.0)
+        predictor.learn(Query(graph="other", node=str(number)), 1e6)
+    here = predictor.estimate(Query(graph="g", node="x"))
+    assert (here.p50, here.p90) == (10.0, 10.0)

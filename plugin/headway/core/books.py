@@ -41,8 +41,11 @@ class Books:
 
     def run(self, run_id: RunId) -> Run | None:
         """The run, open or ended of late; a resumed run answers to its later ids too."""
-        real = self.aliases.get(run_id, run_id)
-        return self.runs.get(real) or self.ended.get(real)
+        found = self.runs.get(run_id)
+        if found is None:
+            real = self.aliases.get(run_id, run_id)
+            found = self.runs.get(real) or self.ended.get(real)
+        return found
 
     def topology(self, graph: str) -> Topology:
         """The graph's topology, empty if nobody told it yet."""

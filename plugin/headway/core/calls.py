@@ -7,7 +7,7 @@ No clock here: every change is given its `at`.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -20,7 +20,7 @@ from headway.core.types import CallId, ClientId, EndpointId, RunId, Seconds
 CallKey = tuple[CallId, int]
 
 
-class CallState(Enum):
+class CallState(StrEnum):
     """Where an attempt of a call is."""
 
     WAITING = "waiting"
@@ -29,7 +29,7 @@ class CallState(Enum):
     CLOSED = "closed"
 
 
-class CallStep(Enum):
+class CallStep(StrEnum):
     """What can happen to an attempt of a call."""
 
     GRANT = "grant"
@@ -66,7 +66,8 @@ class Call:
     the call was ready. A call whose decision was not `applied` (shadow mode) ran who knows
     where, unless its client told where it `went`.
     `releases_before` counts the releases of all calls by the time it was ready.
-    `candidates` are the endpoints that may serve it, in the user's order;
+    `key` identifies the attempt. `candidates` are the endpoints that may serve it, in the
+    user's order;
     `excluded` says why each other endpoint of the pool may not; those to `avoid` failed an
     earlier attempt and are taken only if nothing else is up.
     """
@@ -93,11 +94,10 @@ class Call:
     went: EndpointId | None = None
     ended: CallEnded | None = None
     releases_before: int = 0
+    key: CallKey = field(init=False)
 
-    @property
-    def key(self) -> CallKey:
-        """Identity of the attempt."""
-        return (self.ask.call, self.ask.attempt)
+    def __post_init__(self) -> None:
+        self.key = (self.ask.call, self.ask.attempt)
 
     @property
     def run(self) -> RunId:

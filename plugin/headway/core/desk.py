@@ -174,7 +174,7 @@ class CallDesk:
             released_at=since,
             speed=endpoint.speed,
             uncached_tokens=uncached,
-            had_room=view.has_room(call, endpoint),
+            had_room=endpoint.has_room(call.prompt_tokens + call.output.p90),
             rest_tokens=call.rest_tokens,
         )
         endpoint.add(call.key, load)

@@ -12,7 +12,6 @@ from headway.core.protocols import Policy
 from headway.core.scheduler import Scheduler
 from headway.policy import baselines, systems
 from headway.policy.binding import BoundAtOnce, ReleasedLate, Rule
-from headway.policy.fcfs import FcfsReleased
 from headway.policy.headway import Headway
 from headway.predict.foresight import OnlineForesight
 
@@ -57,7 +56,6 @@ def _makers() -> dict[str, Maker]:
         makers[name + RELEASED] = Maker(name + RELEASED, rule, ReleasedLate)
     for name, policy in systems.POLICIES_OF_SYSTEMS.items():
         makers[name] = Maker(name, policy)
-    makers[FcfsReleased.name] = Maker(FcfsReleased.name, FcfsReleased)
     return makers
 
 

@@ -74,7 +74,7 @@ class Plas(Plain):
             for one in endpoints:
                 if one.id == home:
                     return one
-        return least_full(call, endpoints)
+        return least_full(endpoints)
 
 
 class Atlas(Plas):

@@ -2,7 +2,6 @@
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
-from headway.core.protocols import Release
 from headway.core.view import View
 from headway.policy.placing import Plain, least_full
 
@@ -18,38 +17,7 @@ class Fcfs(Plain):
 
     def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         """The fewest open calls for each seat."""
-        return least_full(call, endpoints)
-
-
-class FcfsReleased:
-    """FCFS held back: the call that has waited longest goes first, where most room is.
-
-    What: late release in order of arrival (of the call, counted from its first
-    attempt), blind to models, lengths, runs and prefixes. Why choose it: the reference for
-    fairness, and the floor that any order must beat. Inputs: none. Parameters: none.
-    Trade-offs: as `Fcfs`; no affinity, so it loses prefixes (``workflow-fcfs+release`` keeps
-    them). Source: none, the least that a late release can be.
-    """
-
-    name = "fcfs+release"
-    binds_early = False
-
-    def choose(self, view: View) -> Release | None:
-        """The oldest call that some endpoint has room for."""
-        if not view.any_room(one for one in view.endpoints.values() if one.up(view.at)):
-            return None
-        ordered = sorted(view.waiting, key=lambda call: (call.ready_at - call.ask.age_s, call.key))
-        for call in ordered:
-            with_room = [one for one in view.candidates(call) if view.has_room(call, one)]
-            if with_room:
-                best = least_full(call, with_room)
-                return Release(
-                    call=call,
-                    endpoint=best.id,
-                    urgency=0.0,
-                    why=f"oldest call; {best.id} is least full ({best.sequences} open calls)",
-                )
-        return None
+        return least_full(endpoints)
 
 
 class WorkflowFcfs(Plain):
@@ -72,6 +40,4 @@ class WorkflowFcfs(Plain):
     def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         """The run's last endpoint, else the fewest open calls for each seat."""
         home = view.runs[call.run].last_endpoint
-        return next((one for one in endpoints if one.id == home), None) or least_full(
-            call, endpoints
-        )
+        return next((one for one in endpoints if one.id == home), None) or least_full(endpoints)

@@ -22,7 +22,7 @@ class LeastBusy(Plain):
 
     def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         """The fewest open calls."""
-        return fewest_open(call, endpoints)
+        return fewest_open(endpoints)
 
 
 class SimpleShuffle(Plain):

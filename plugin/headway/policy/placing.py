@@ -68,16 +68,20 @@ def earliest_finish(view: View, call: Call, endpoints: list[Endpoint]) -> Endpoi
     return min(endpoints, key=done_s)
 
 
-def fewest_open(call: Call, endpoints: list[Endpoint]) -> Endpoint:
-    """The one of `endpoints` with the fewest open calls. Ties go by the user's order."""
-    return min(endpoints, key=lambda one: (one.sequences, call.candidates.index(one.id)))
+def fewest_open(endpoints: list[Endpoint]) -> Endpoint:
+    """The one of `endpoints` with the fewest open calls. Ties go by their order, the user's."""
+    return min(endpoints, key=_open)
 
 
-def least_full(call: Call, endpoints: list[Endpoint]) -> Endpoint:
+def least_full(endpoints: list[Endpoint]) -> Endpoint:
     """The one with the fewest open calls for each of its seats; ties by fewer calls, then order."""
+    return min(endpoints, key=_filled)
 
-    def filled(one: Endpoint) -> tuple[float, int, int]:
-        share = one.sequences / one.room if one.room else 0.0
-        return (share, one.sequences, call.candidates.index(one.id))
 
-    return min(endpoints, key=filled)
+def _open(endpoint: Endpoint) -> int:
+    return endpoint.sequences
+
+
+def _filled(endpoint: Endpoint) -> tuple[float, int]:
+    open_calls, room = endpoint.sequences, endpoint.room
+    return (open_calls / room if room else 0.0, open_calls)

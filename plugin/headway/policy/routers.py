@@ -83,7 +83,7 @@ class RouterLb(_Router):
 
     def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         """The fewest open calls."""
-        return fewest_open(call, endpoints)
+        return fewest_open(endpoints)
 
 
 class RouterSf(_Router):

@@ -62,4 +62,4 @@ class ShuffleRun(Plain):
 
     def place(self, view: View, call: Call, endpoints: list[Endpoint]) -> Endpoint:
         """The fewest open calls."""
-        return fewest_open(call, endpoints)
+        return fewest_open(endpoints)

@@ -13,6 +13,9 @@ from headway.predict.window import QuantileWindow
 SHRINK = 4.0
 """Samples at which a level weighs as much as the level above it."""
 
+NEGLIGIBLE = 0.001
+"""Levels that weigh less all together are not looked at."""
+
 MAX_VISIT = 4
 """Later visits of a node are taken together."""
 
@@ -65,22 +68,33 @@ class ShrunkQuantiles:
 
     def estimate(self, query: Query) -> Estimate:
         """The prediction; learns nothing. 0 <= p50 <= p90."""
-        p50, p90 = self._prior
-        samples = 0
-        place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
-        for window in self._chains.get(place) or self._chain(query, learning=False):
-            size = window.size
+        visit = query.visit
+        place = (query.graph, query.node, visit if visit < MAX_VISIT else MAX_VISIT, query.model)
+        p50 = p90 = 0.0
+        samples, left = 0, 1.0
+        # from the most specific level up: most need not look far
+        for window in reversed(self._chains.get(place) or self._chain(query, learning=False)):
+            size = len(window)
             if size:
-                weight = size / (size + SHRINK)
-                median, high = window.known_pair or window.pair()
-                p50 += weight * (median - p50)
-                p90 += weight * (high - p90)
-                samples = window.count
+                median, high = window.pair()
+                samples = samples or window.count
+                beyond = left * SHRINK / (size + SHRINK)
+                if beyond < NEGLIGIBLE:
+                    beyond = 0.0
+                p50 += (left - beyond) * median
+                p90 += (left - beyond) * high
+                left = beyond
+                if not left:
+                    break
+        else:
+            p50 += left * self._prior[0]
+            p90 += left * self._prior[1]
         return Estimate(p50=p50, p90=p90 if p90 > p50 else p50, samples=samples)
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
-        place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
+        visit = query.visit
+        place = (query.graph, query.node, visit if visit < MAX_VISIT else MAX_VISIT, query.model)
         for window in self._chains.get(place) or self._chain(query, learning=True):
             window.learn(value)
 
@@ -90,7 +104,7 @@ class ShrunkQuantiles:
             "windows": [
                 [list(key), window.count, window.values()]
                 for key, window in sorted(self._windows.items())
-                if window.size
+                if len(window)
             ]
         }
 

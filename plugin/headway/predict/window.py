@@ -1,6 +1,5 @@
 """Running quantiles over the most recent values."""
 
-from bisect import bisect_left, insort
 from collections import deque
 
 WINDOW = 256
@@ -9,41 +8,36 @@ REFRESHED_AFTER = 16
 
 
 class QuantileWindow:
-    """Median and P90 of the last `WINDOW` values; `size` are held, `count` were learned.
+    """Median and P90 of the last `WINDOW` values; `count` were learned.
 
-    Learning costs O(log n), asking O(1).
+    Learning costs O(1). Asking sorts the values, if it is time to: most windows are rarely asked.
     """
 
-    __slots__ = ("_new", "_recent", "_sorted", "count", "known_pair", "size")
+    __slots__ = ("_new", "_pair", "_recent", "count")
 
     def __init__(self, values: list[float] | None = None, count: int = 0) -> None:
         self._recent: deque[float] = deque(values or (), maxlen=WINDOW)
-        self._sorted = sorted(self._recent)
-        self.size = len(self._recent)
-        self.count = max(count, self.size)
+        self.count = max(count, len(self._recent))
         self._new = 0
-        self.known_pair: tuple[float, float] | None = None
-        """Median and P90 as last worked out, unless it is time to do so again."""
+        self._pair: tuple[float, float] | None = None
 
     def learn(self, value: float) -> None:
         """Take a value in; the oldest leaves when the window is full."""
-        if self.size < WINDOW:
-            self.size += 1
-        else:
-            del self._sorted[bisect_left(self._sorted, self._recent[0])]
         self._recent.append(value)
-        insort(self._sorted, value)
         self.count += 1
         self._new += 1
-        if self._new * REFRESHED_AFTER > self.size:
-            self.known_pair = None
+
+    def __len__(self) -> int:
+        return len(self._recent)
 
     def pair(self) -> tuple[float, float]:
-        """Median and P90 (linear between neighbours) of the values now; there must be some."""
-        ordered = self._sorted
-        last = self.size - 1
-        found = self.known_pair = (_at(ordered, 0.5 * last), _at(ordered, 0.9 * last))
-        self._new = 0
+        """Median and P90 (linear between neighbours) as of late; there must be some values."""
+        found = self._pair
+        if found is None or self._new * REFRESHED_AFTER > len(self._recent):
+            ordered = sorted(self._recent)
+            last = len(ordered) - 1
+            found = self._pair = (_at(ordered, 0.5 * last), _at(ordered, 0.9 * last))
+            self._new = 0
         return found
 
     def values(self) -> list[float]:

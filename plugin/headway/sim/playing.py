@@ -81,15 +81,15 @@ class Playing:
         agenda, fleet = self._agenda, self._fleet
         told = 0
         while self._left:
-            due = fleet.next_at()
-            if due <= agenda.next_at:
+            due, planned_at = fleet.next_at(), agenda.next_at
+            if due <= planned_at:
                 if due == float("inf"):
                     raise RuntimeError(f"{self._left} runs wait for ever: {self._stuck()}")
                 self._span_s = due
                 for happened in fleet.advance(due):
                     self._take(happened)
             else:
-                self._span_s = agenda.next_at
+                self._span_s = planned_at
                 agenda.pop()
             if progress is not None and len(self._done) >= told + RUNS_A_STEP:
                 told = len(self._done)
