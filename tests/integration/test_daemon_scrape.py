@@ -11,8 +11,8 @@ from aiohttp import web
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId
-from headway.daemon.metrics import read_metrics
 from headway.daemon.scrape import Scraper
+from headway_vllm.metrics import read_metrics
 from tests.support.daemons import until
 
 PAGE = """\

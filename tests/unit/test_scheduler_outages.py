@@ -7,8 +7,9 @@ from headway.core.calls import CallState
 from headway.core.desk import ORPHAN_GRACE_S
 from headway.core.errors import HeadwayError
 from headway.core.facts import EndpointSeen, ModeSet, PoolSet
+from headway.core.lookout import OUTAGE_GRACE_S
 from headway.core.protocols import Release
-from headway.core.scheduler import LOST_RUN_GRACE_S, OUTAGE_GRACE_S
+from headway.core.scheduler import LOST_RUN_GRACE_S
 from headway.core.types import EndpointId
 from headway.core.view import View
 from headway.policy import make_scheduler

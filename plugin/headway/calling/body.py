@@ -104,7 +104,8 @@ class Answer:
 
     `tool_ids` are what a later request may name that only the same model should read,
     `id` what it may name that only the same endpoint has stored (the Responses API); `error`
-    is the kind of a failure that came as an answer.
+    is the kind of a failure that came as an answer; `queue_s` the seconds in the engine's queue
+    (vLLM with ``--enable-per-request-metrics``).
     """
 
     __slots__ = (
@@ -114,6 +115,7 @@ class Answer:
         "id",
         "output_tokens",
         "prompt_tokens",
+        "queue_s",
         "tool_ids",
         "tools",
     )
@@ -122,6 +124,7 @@ class Answer:
         self.prompt_tokens: int | None = None
         self.cached_tokens: int | None = None
         self.output_tokens: int | None = None
+        self.queue_s: float | None = None
         self.finish_reason = ""
         self.error = ""
         self.id = ""
@@ -139,6 +142,9 @@ class Answer:
             self.prompt_tokens = field(usage, "prompt_tokens")
             self.output_tokens = field(usage, "completion_tokens")
             self.cached_tokens = field(field(usage, "prompt_tokens_details"), "cached_tokens")
+        queue_ms = field(field(part, "metrics"), "queue_time_ms")
+        if isinstance(queue_ms, int | float):
+            self.queue_s = queue_ms / 1000.0
         for choice in field(part, "choices") or ():
             reason = field(choice, "finish_reason")
             if reason:

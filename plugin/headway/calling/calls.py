@@ -201,6 +201,7 @@ class Call:
                 duration_s=time.monotonic() - self.sent_at,
                 tool_calls=len(answer.tools),
                 finish_reason=answer.finish_reason,
+                queue_s=answer.queue_s,
             )
         )
 

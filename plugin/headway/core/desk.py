@@ -28,6 +28,8 @@ ORPHAN_GRACE_S = 30.0
 MAX_FILTERED = 1_000
 ENDPOINT_ERRORS = ("connect", "timeout", "5", "429", "drop")
 """Beginnings of the kinds of error that lie with the endpoint, not with the request."""
+ABORTED = "abort"
+"""Why an answer ended that the engine broke off (vLLM, put to sleep): it teaches nothing."""
 REFUSALS = ("429", "503")
 """Errors of an endpoint that has no room left, if it serves others meanwhile."""
 
@@ -213,7 +215,7 @@ class CallDesk:
             self._runs.end(run, "cancelled", at)
         if endpoint is None or load is None or not call.applied:
             return
-        if outcome == "ok":
+        if outcome == "ok" and call.ended.finish_reason != ABORTED:
             self._learn(run, call, endpoint, load, at)
         elif outcome == "error" and call.ended.error in REFUSALS and endpoint.sequences:
             endpoint.refused()

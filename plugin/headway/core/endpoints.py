@@ -99,6 +99,8 @@ class Endpoint:
     latencies: deque[Seconds] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     asleep: bool = False
     awake_at: Seconds = 0.0
+    version: str = ""
+    heeds_urgency: bool | None = None
     prefills: "PrefillLine | None" = None
     _served_below: int = 0
     _full_looks: int = 0
@@ -343,6 +345,9 @@ class Endpoint:
         self.trouble = fact.error
         if not fact.reachable:
             return
+        self.version = fact.version or self.version
+        if fact.heeds_urgency is not None:
+            self.heeds_urgency = fact.heeds_urgency
         if fact.kv_tokens and fact.kv_tokens > 0 and self.profile.kv_tokens is None:
             self.kv_tokens = fact.kv_tokens
         if self.profile.seats is None:

@@ -149,7 +149,8 @@ class CallEnded(Fact, frozen=True, kw_only=True, tag="call_ended"):
 
     `error` is a short kind (``connect``, ``timeout``, ``429``, ``500``,
     ``parse``...). Token counts are the engine's own where it told them, else
-    None. `duration_s` runs from sending to the end.
+    None. `duration_s` runs from sending to the end; `queue_s` of that the engine says that the
+    call waited for a seat.
     """
 
     call: CallId
@@ -164,6 +165,7 @@ class CallEnded(Fact, frozen=True, kw_only=True, tag="call_ended"):
     duration_s: Seconds = 0.0
     tool_calls: int = 0
     finish_reason: str = ""
+    queue_s: Seconds | None = None
 
 
 class Feedback(Fact, frozen=True, kw_only=True, tag="feedback"):
@@ -179,7 +181,11 @@ class ClientLost(Fact, frozen=True, kw_only=True, tag="client_lost"):
 
 
 class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
-    """What a look at an endpoint's health and metrics told; None means that it did not say."""
+    """What a look at an endpoint's health and metrics told; None means that it did not say.
+
+    `restarted`: since the last look; what was cached there is gone. `heeds_urgency`: whether its
+    own queue is served by priority. `preemptions` are counted since the engine started.
+    """
 
     endpoint: EndpointId
     reachable: bool
@@ -190,6 +196,11 @@ class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
     seats: int | None = None
     error: str = ""
     asleep: bool | None = None
+    restarted: bool = False
+    version: str = ""
+    context_tokens: int | None = None
+    heeds_urgency: bool | None = None
+    preemptions: int | None = None
 
 
 class TimerFired(Fact, frozen=True, kw_only=True, tag="timer_fired"):

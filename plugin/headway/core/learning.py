@@ -40,11 +40,14 @@ class Teacher:
         )
         if ended.output_tokens is not None and ended.output_tokens >= 0:
             self._foresight.output_tokens.learn(query, float(ended.output_tokens))
-            # one that stood in the engine's queue tells of that queue, not of the engine's speed
-            if load.had_room and load.output_tokens > 0 and call.released_at is not None:
+            # one that stood in the engine's queue tells of that queue, not of the engine's speed,
+            # unless the engine told how long it stood there
+            told = ended.queue_s is not None or load.had_room
+            if told and load.output_tokens > 0 and call.released_at is not None:
                 share = ended.output_tokens / load.output_tokens
                 predicted_s = call.service_s * max(share, 0.05)
-                endpoint.observed(predicted_s, at - call.released_at, at_speed=load.speed)
+                real_s = at - call.released_at - (ended.queue_s or 0.0)
+                endpoint.observed(predicted_s, real_s, at_speed=load.speed)
 
     def call_followed(self, call: Call, same_endpoint: bool) -> None:
         """Whether a prompt was found in the cache of the endpoint that served the run last."""

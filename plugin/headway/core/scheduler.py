@@ -13,7 +13,7 @@ from typing import Any
 
 from headway.core.books import Books
 from headway.core.calls import Call, CallKey, CallState, CallStep
-from headway.core.commands import AnyCommand, Grant, Notice, SetTimer
+from headway.core.commands import AnyCommand, Grant, SetTimer
 from headway.core.desk import CallDesk
 from headway.core.endpoints import Endpoint, relate
 from headway.core.errors import HeadwayError
@@ -36,6 +36,7 @@ from headway.core.facts import (
     TimerFired,
 )
 from headway.core.learning import Teacher
+from headway.core.lookout import OUTAGE_GRACE_S, Lookout, Notices
 from headway.core.memory import recall, remembered
 from headway.core.overview import overview
 from headway.core.pool import Pool
@@ -47,10 +48,7 @@ from headway.core.types import ClientId, EndpointId, RunId, Seconds
 from headway.core.view import View
 
 WAKE_TIMER = "wake"
-OUTAGE_GRACE_S = 15.0
-"""How long a call waits for an endpoint to come back before it is sent to one that is down."""
 LOST_RUN_GRACE_S = 30.0
-NOTICES_KEPT = 1_000
 QUIET = (GraphSeen, RunStarted, RunEnded, NodeStarted, NodeEnded, FirstToken, Feedback)
 """Facts that by themselves make no room and bring no call: the policy is not asked after them."""
 HOLD_SHARE = 0.9
@@ -96,7 +94,8 @@ class Scheduler:
         self._view: View | None = None
         self._timer_at: Seconds | None = None
         self._out: list[AnyCommand] = []
-        self._noticed: dict[tuple[str, str], None] = {}
+        self._notices = Notices(lambda notice: self._out.append(notice))
+        self._lookout = Lookout(self.books, self._notices)
         self._handlers: dict[type, Callable[[Any, ClientId, Seconds], None]] = {
             GraphSeen: lambda fact, _client, _at: self._runs.graph_seen(fact),
             RunStarted: self._runs.run_started,
@@ -259,16 +258,9 @@ class Scheduler:
         reasons = "; ".join(f"{one}: {why}" for one, why in call.excluded.items())
         why = f"no endpoint can serve it ({reasons or 'the pool is empty'})"
         place = f"{ask.graph}/{ask.node_name} asking for {ask.pool_name!r}"
-        self._notice("no_candidate", place, f"{place}: {why}")
+        self._notices.say("no_candidate", place, f"{place}: {why}")
         release = Release(call=call, endpoint=EndpointId(""), urgency=0.0, why=why)
         self._out.append(self._granted(call, release, at))
-
-    def _notice(self, kind: str, subject: str, message: str) -> None:
-        if len(self._noticed) >= NOTICES_KEPT:
-            self._noticed.clear()
-        if (kind, subject) not in self._noticed:
-            self._noticed[(kind, subject)] = None
-            self._out.append(Notice(kind=kind, subject=subject, message=message))
 
     # -- release ---------------------------------------------------------------------------------
 
@@ -341,17 +333,7 @@ class Scheduler:
         endpoint = self.endpoints.get(fact.endpoint)
         if endpoint is None:
             return
-        was_reachable = endpoint.reachable
-        endpoint.seen(fact, at)
-        if was_reachable and not endpoint.reachable:
-            self._noticed.pop(("endpoint_up", endpoint.id), None)
-            self._notice("endpoint_down", endpoint.id, f"{endpoint.id} is down: {fact.error}")
-            for call in self.books.waiting.values():
-                if endpoint.id in call.candidates:
-                    self.books.wake(at + OUTAGE_GRACE_S, "outage", call.key)
-        elif not was_reachable and endpoint.reachable:
-            self._noticed.pop(("endpoint_down", endpoint.id), None)
-            self._notice("endpoint_up", endpoint.id, f"{endpoint.id} is back")
+        self.pool = self._lookout.seen(endpoint, fact, self.pool, at)
 
     def _timer_fired(self, _fact: TimerFired, _client: ClientId, _at: Seconds) -> None:
         self._timer_at = None

@@ -178,6 +178,8 @@ def scheduler_status(
                 "kv_tokens": one.kv_tokens,
                 "kv_reserved": one.kv_reserved(),
                 "speed": one.speed,
+                "version": one.version,
+                "heeds_urgency": one.heeds_urgency,
                 "served": one.served,
             }
             # of copies: endpoints remember what they work out, and no question may move a decision

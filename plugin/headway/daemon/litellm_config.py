@@ -15,6 +15,7 @@ from typing import Any
 from headway.client.poolview import normal_url
 from headway.core.errors import ConfigError, nearest
 from headway.core.pool import ASSUMED
+from headway.daemon.adapters import shows_load
 from headway.daemon.config import Config, checked, config_of
 from headway.daemon.litellm_deployment import Deployment, deployment, why_left_out
 from headway.daemon.litellm_file import (
@@ -26,7 +27,6 @@ from headway.daemon.litellm_file import (
     suggested_id,
 )
 from headway.daemon.schema import URLS_MAY_BE_EMPTY, FileSection, PoolNameSection
-from headway.daemon.scrape import METRIC_ENGINES
 from headway.daemon.yamllines import KeyPath, Origin, Places
 
 KIND = "LiteLLM configuration"
@@ -156,7 +156,7 @@ def _content(file: ProxyFile, read: _Read) -> dict[str, Any]:
 
 def _share_servers(endpoints: list[dict[str, Any]]) -> None:
     """One engine that is listed in several groups has its seats once, and counts its calls once."""
-    alike = [one for one in endpoints if one.get("engine") in METRIC_ENGINES and one["url"]]
+    alike = [one for one in endpoints if shows_load(str(one.get("engine"))) and one["url"]]
     count = Counter(normal_url(one["url"]) for one in alike)
     for one in alike:
         url = normal_url(one["url"])

@@ -1,11 +1,9 @@
 """Looks at every endpoint about once a second: is it there, and how full is it.
 
-Engines with vLLM's metrics (`vllm`, `emulated`) are asked for ``/metrics``;
-others are asked for their models, more rarely, and any answer below 500 means
-that they are there. An engine that keeps its metrics to itself is looked at
-like the others, and has no gauges. Nothing an endpoint does (being down,
-hanging, lying, answering for ever) takes longer than the time-out or reaches
-the scheduler as anything but a fact.
+What is looked at is the engine's adapter's to know (`headway.daemon.adapters`); here are the
+rhythm, the connections and their limits. Nothing an endpoint does (being down, hanging, lying,
+answering for ever) takes longer than the time-out for a page or reaches the scheduler as
+anything but a fact.
 """
 
 import asyncio
@@ -14,24 +12,19 @@ import os
 from collections.abc import Callable
 
 import aiohttp
-import msgspec
 
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId, Seconds
-from headway.daemon.metrics import read_metrics
+from headway.daemon.adapters import Page, ServerError, Watcher, adapter_of
 
 log = logging.getLogger("headway.daemon.scrape")
 
-METRIC_ENGINES = ("vllm", "emulated")
 TIMEOUT_S = 2.0
-SLOW_FACTOR = 10
+LOOK_S = 3.0
+"""A look of several pages may take this many time-outs."""
 REPEAT_S = 5.0
 MAX_PAGE_BYTES = 8 << 20
-
-
-class _ServerError(ValueError):
-    """An endpoint answers, but with an error of its own."""
 
 
 class Scraper:
@@ -50,12 +43,11 @@ class Scraper:
     ) -> None:
         self._report = report
         self._every_s = every_s
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._specs: tuple[EndpointSpec, ...] = ()
         self._complaints: dict[EndpointId, str] = {}
-        self._misplaced: dict[EndpointId, str] = {}
 
     async def watch(self, pool: Pool) -> None:
         """Watch the endpoints of `pool`, and no others."""
@@ -63,9 +55,9 @@ class Scraper:
             return
         await self._cancel()
         self._specs = pool.endpoints
-        self._misplaced.clear()
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=False)
+            timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
         looked_at = [spec for spec in self._specs if spec.url]  # others only LiteLLM reaches
         stagger_s = self._every_s / max(1, len(looked_at))
         self._tasks = [
@@ -88,104 +80,74 @@ class Scraper:
 
     async def _poll(self, spec: EndpointSpec, first_s: Seconds) -> None:
         loop = asyncio.get_running_loop()
-        with_metrics = spec.engine in METRIC_ENGINES
-        every_s = self._every_s * (1 if with_metrics else SLOW_FACTOR)
+        assert self._session is not None
+        adapter = adapter_of(spec.engine)
+        watcher = adapter.watch(HttpSite(spec, self._session))
+        every_s = self._every_s * adapter.every
         last: EndpointSeen | None = None
         told_at = loop.time()
         await asyncio.sleep(first_s)
         while True:
             began = loop.time()
-            seen = await self._look(spec, with_metrics)
-            if with_metrics and seen.reachable:
-                seen = await self._at_its_url(spec, seen)
+            seen = await self._look(spec, watcher)
             self._log_change(spec, seen)
             if seen != last or loop.time() - told_at >= REPEAT_S:
                 last, told_at = seen, loop.time()
                 self._report(seen)
             await asyncio.sleep(max(0.05, began + every_s - loop.time()))
 
-    async def _look(self, spec: EndpointSpec, with_metrics: bool) -> EndpointSeen:
+    async def _look(self, spec: EndpointSpec, watcher: Watcher) -> EndpointSeen:
         try:
-            if not with_metrics:
-                await self._there(f"{spec.url}/models", spec)
-                return EndpointSeen(endpoint=spec.id, reachable=True)
-            address = f"{spec.url.removesuffix('/v1')}/metrics"
-            status, text = await self._there(address, spec)
-            if status != 200:
-                await self._there(f"{spec.url}/models", spec)
+            async with asyncio.timeout(LOOK_S * self._timeout_s):
+                return await watcher.look()
         except TimeoutError:
-            return _gone(spec, f"no answer within {self._timeout.total:g} s")
+            return _gone(spec, f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _gone(spec, _reason(error))
-        if status != 200:
-            complaint = f"its metrics cannot be had: {address} answers {status}"
-            return EndpointSeen(endpoint=spec.id, reachable=True, error=complaint)
-        gauges = read_metrics(text, spec.model)
-        return EndpointSeen(
-            endpoint=spec.id,
-            reachable=True,
-            running=gauges.running,
-            waiting=gauges.waiting,
-            kv_used=gauges.kv_used,
-            kv_tokens=gauges.kv_tokens,
-            seats=gauges.seats,
-            error=gauges.complaint,
-        )
+        except Exception as error:  # adapters may come from others: one must not end the watch
+            log.exception("a defect of the adapter for %s", spec.engine)
+            return EndpointSeen(endpoint=spec.id, reachable=True, error=f"adapter: {error!r}"[:300])
 
-    async def _at_its_url(self, spec: EndpointSpec, seen: EndpointSeen) -> EndpointSeen:
-        """`seen`, with the trouble if calls would find nothing at the URL (often /v1 is missing).
+    def _log_change(self, spec: EndpointSpec, seen: EndpointSeen) -> None:
+        """One line when a complaint comes or goes. Ups and downs the core tells."""
+        if not seen.reachable:
+            return
+        kind = seen.error.split(":")[0]
+        if kind == self._complaints.get(spec.id, ""):
+            return
+        self._complaints[spec.id] = kind
+        if kind:
+            log.warning("endpoint %s: %s", spec.id, seen.error)
+        else:
+            log.warning("endpoint %s: its metrics can be used again", spec.id)
 
-        An engine's metrics lie beside its API and cannot tell. It is asked until it was right
-        once, and stays up: calls may work where no list of models is served.
-        """
-        if self._misplaced.get(spec.id) != "":
-            self._misplaced[spec.id] = await self._misplaced_because(spec)
-        trouble = self._misplaced[spec.id]
-        return msgspec.structs.replace(seen, error=trouble) if trouble else seen
 
-    async def _misplaced_because(self, spec: EndpointSpec) -> str:
-        try:
-            status, _ = await self._page(f"{spec.url}/models", spec)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            return ""
-        if status != 404:
-            return ""
-        return f"answers, but not at this URL: {spec.url}/models is 404; is /v1 missing?"
+class HttpSite:
+    """An endpoint's server over HTTP, with the endpoint's own key."""
 
-    async def _there(self, address: str, spec: EndpointSpec) -> tuple[int, str]:
-        """Status and text of a page. Raises `_ServerError` for 500 and above."""
-        status, text = await self._page(address, spec)
-        if status >= 500:
-            raise _ServerError(f"{address} answers {status}")
-        return status, text
+    def __init__(self, spec: EndpointSpec, session: aiohttp.ClientSession) -> None:
+        self._spec = spec
+        self._session = session
 
-    async def _page(self, address: str, spec: EndpointSpec) -> tuple[int, str]:
-        if self._session is None:
-            raise OSError("the scraper is stopped")
-        headers = _credential(spec)
+    @property
+    def spec(self) -> EndpointSpec:
+        """The endpoint as declared."""
+        return self._spec
+
+    async def get(self, path: str) -> Page:
+        """One page, whole; see `headway.daemon.adapters.Site`."""
+        url = self._spec.url.rstrip("/")
+        address = f"{url.removesuffix('/v1')}{path}" if path.startswith("/") else f"{url}/{path}"
+        headers = _credential(self._spec)
         async with self._session.get(address, headers=headers, allow_redirects=False) as response:
             body = bytearray()
             async for chunk in response.content.iter_chunked(1 << 16):
                 body += chunk
                 if len(body) > MAX_PAGE_BYTES:
                     raise ValueError(f"its page is larger than {MAX_PAGE_BYTES} bytes")
-            return response.status, body.decode("utf-8", "replace")
-
-    def _log_change(self, spec: EndpointSpec, seen: EndpointSeen) -> None:
-        """One line when gauges stop or begin to be believable. Ups and downs the core tells."""
-        if not seen.reachable:
-            return
-        kind = seen.error.split(":")[0]
-        before = self._complaints.get(spec.id, "")
-        if kind == before:
-            return
-        self._complaints[spec.id] = kind
-        if kind and seen.error == self._misplaced.get(spec.id):
-            log.warning("endpoint %s %s", spec.id, seen.error)
-        elif kind:
-            log.warning("endpoint %s: %s; they are not used", spec.id, seen.error)
-        else:
-            log.warning("endpoint %s: its metrics can be used again", spec.id)
+        if response.status >= 500:
+            raise ServerError(f"{address} answers {response.status}")
+        return Page(response.status, body.decode("utf-8", "replace"))
 
 
 def _gone(spec: EndpointSpec, error: str) -> EndpointSeen:
@@ -197,7 +159,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         return f"cannot connect: {os.strerror(number) if number else error.os_error}"
-    if isinstance(error, _ServerError):
+    if isinstance(error, ServerError):
         return str(error)
     return f"{type(error).__name__}: {error}"
 

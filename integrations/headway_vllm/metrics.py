@@ -1,10 +1,12 @@
-"""Reads an engine's metrics page (vLLM's names) and believes only what can be true.
+"""Reads a metrics page with vLLM's names, old and new, and believes only what can be true.
 
-Sans-IO: text in, numbers and complaints out.
+Sans-IO: text in, numbers and complaints out. Names were looked at in vLLM 0.32; those of versions
+before V1's engine are read where they differ.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,8 +15,22 @@ WAITING = "vllm:num_requests_waiting"
 KV_USED = "vllm:kv_cache_usage_perc"
 KV_USED_BEFORE_V1 = "vllm:gpu_cache_usage_perc"
 CACHE_CONFIG = "vllm:cache_config_info"
+SLEEP_STATE = "vllm:engine_sleep_state"
+AWAKE = "awake"
+STARTED = "process_start_time_seconds"
+COUNTERS = (
+    "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total",
+    "vllm:num_preemptions_total",
+    "vllm:prefix_cache_queries_total",
+)
+"""Never fall while an engine lives."""
+PREEMPTIONS = "vllm:num_preemptions_total"
 SEATS = "headway_emulate:seats"
-_WANTED = (RUNNING, WAITING, KV_USED, KV_USED_BEFORE_V1, CACHE_CONFIG, SEATS)
+_WANTED = (
+    *(RUNNING, WAITING, KV_USED, KV_USED_BEFORE_V1, CACHE_CONFIG, SLEEP_STATE, STARTED, SEATS),
+    *(name.removesuffix("_total") for name in COUNTERS),
+)
 
 MAX_SEATS = 1 << 20
 MAX_KV_TOKENS = 1 << 40
@@ -29,7 +45,24 @@ class Gauges:
     kv_used: float | None = None
     kv_tokens: int | None = None
     seats: int | None = None
+    asleep: bool | None = None
+    preemptions: int | None = None
+    life: "Life" = field(default_factory=lambda: Life())
     complaint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What tells one life of an engine from the next: its start, and counters that only grow."""
+
+    started: float | None = None
+    counters: Mapping[str, float] = field(default_factory=dict)
+
+    def after_restart(self, before: "Life") -> bool:
+        """Whether the engine was started anew since `before`."""
+        if None not in (self.started, before.started) and self.started != before.started:
+            return True
+        return any(value < before.counters.get(name, 0.0) for name, value in self.counters.items())
 
 
 def read_metrics(text: str, model: str) -> Gauges:
@@ -38,6 +71,7 @@ def read_metrics(text: str, model: str) -> Gauges:
     values: dict[str, list[float]] = {}
     kv_tokens: list[float] = []
     others: set[str] = set()
+    states: list[bool] = []
     try:
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
@@ -46,13 +80,28 @@ def read_metrics(text: str, model: str) -> Gauges:
                     others.add(named)
                 elif sample.name == CACHE_CONFIG:
                     kv_tokens.append(_kv_tokens(sample.labels))
+                elif sample.name == SLEEP_STATE:
+                    if sample.labels.get("sleep_state") == AWAKE:
+                        states.append(sample.value > 0)
                 else:
                     values.setdefault(sample.name, []).append(float(sample.value))
     except (ValueError, KeyError, IndexError) as error:
-        return Gauges(complaint=f"its metrics cannot be read: {error}")
+        return Gauges(complaint=_not_used(f"cannot be read: {error}"))
     if others and RUNNING not in values:
-        return Gauges(complaint=f"its metrics are of {min(others)!r}, not of {model!r}")
-    return _believed(values, kv_tokens)
+        return Gauges(complaint=_not_used(f"are of {min(others)!r}, not of {model!r}"))
+    gauges = _believed(values, kv_tokens)
+    gauges.asleep = not all(states) if states else None
+    gauges.life = _life(values)
+    return gauges
+
+
+def _life(values: dict[str, list[float]]) -> Life:
+    counters = {name: sum(values[name]) for name in COUNTERS if name in values}
+    started = values.get(STARTED)
+    return Life(
+        started=max(started) if started else None,
+        counters={name: value for name, value in counters.items() if math.isfinite(value)},
+    )
 
 
 def _believed(values: dict[str, list[float]], kv_tokens: list[float]) -> Gauges:
@@ -73,18 +122,27 @@ def _believed(values: dict[str, list[float]], kv_tokens: list[float]) -> Gauges:
     waiting = total(WAITING, values.get(WAITING), MAX_SEATS)
     seats = total(SEATS, values.get(SEATS), MAX_SEATS)
     tokens = total(CACHE_CONFIG, kv_tokens, MAX_KV_TOKENS)
+    preemptions = total(PREEMPTIONS, values.get(PREEMPTIONS), float("inf"))
     return Gauges(
         running=None if running is None else int(running),
         waiting=None if waiting is None else int(waiting),
         kv_used=None if mean is None or not used else mean / len(used),
         kv_tokens=int(tokens) if tokens else None,
         seats=int(seats) if seats else None,
-        complaint=f"its metrics cannot be true: {', '.join(complaints)}" if complaints else "",
+        preemptions=None if preemptions is None else int(preemptions),
+        complaint=_not_used(f"cannot be true: {', '.join(complaints)}") if complaints else "",
     )
 
 
+def _not_used(why: str) -> str:
+    return f"its metrics {why}; they are not used"
+
+
 def _kv_tokens(labels: dict[str, str]) -> float:
-    """Blocks times tokens a block; 0 where an engine does not say how many."""
+    """Tokens in the cache as told, or blocks times tokens a block; 0 where nothing says it."""
+    told = labels.get("kv_cache_size_tokens", "")
+    if told.isdigit():
+        return float(told)
     try:
         return float(labels["num_gpu_blocks"]) * float(labels["block_size"])
     except (KeyError, ValueError):

@@ -1,0 +1,102 @@
+"""Engine adapters: what looks at endpoints of one kind of engine, found by entry point.
+
+An adapter knows an engine's pages; the time-out, the size limit, the credential and the
+connection are the scraper's (`Site`). An engine without an adapter is asked for its models.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import NamedTuple, Protocol
+
+from headway.core.facts import EndpointSeen
+from headway.core.pool import EndpointSpec
+
+GROUP = "headway.engines"
+SLOW_FACTOR = 10
+"""An engine that only shows that it is there is asked this many times less often."""
+
+
+class ServerError(ValueError):
+    """An endpoint answers, but with an error of its own."""
+
+
+class Page(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    text: str
+
+
+class Site(Protocol):
+    """One endpoint's server, to be asked."""
+
+    @property
+    def spec(self) -> EndpointSpec:
+        """The endpoint as declared."""
+        ...
+
+    async def get(self, path: str) -> Page:
+        """The page at `path`: below the base URL, or with a leading ``/`` below the server's root.
+
+        Raises `ServerError` for 500 and above, `OSError`, `TimeoutError` or `ValueError` if there
+        is no answer, or none that can be taken.
+        """
+        ...
+
+
+class Watcher(Protocol):
+    """Looks at one endpoint again and again, and remembers what it saw."""
+
+    async def look(self) -> EndpointSeen:
+        """What there is to see now. Raises what `Site.get` raises: then the endpoint is gone."""
+        ...
+
+
+class Adapter(Protocol):
+    """Makes watchers for one kind of engine."""
+
+    @property
+    def every(self) -> float:
+        """Looks are this many of the scraper's intervals apart."""
+        ...
+
+    def watch(self, site: Site) -> Watcher:
+        """A watcher of the endpoint behind `site`."""
+        ...
+
+
+class Listed:
+    """For engines of which nothing is known: there if they answer when asked for their models."""
+
+    every: float = SLOW_FACTOR
+
+    def watch(self, site: Site) -> Watcher:
+        """A watcher without memory."""
+        return _Listing(site)
+
+
+class _Listing:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def look(self) -> EndpointSeen:
+        """Any answer below 500 will do."""
+        await self._site.get("models")
+        return EndpointSeen(endpoint=self._site.spec.id, reachable=True)
+
+
+@cache
+def adapters() -> Mapping[str, Adapter]:
+    """Adapters by the engine's name in the pool file, from the entry points of `GROUP`."""
+    return {point.name: point.load() for point in entry_points(group=GROUP)}
+
+
+def adapter_of(engine: str) -> Adapter:
+    """The adapter for an engine."""
+    return adapters().get(engine) or Listed()
+
+
+def shows_load(engine: str) -> bool:
+    """Whether an engine tells how busy it is."""
+    return engine in adapters()

@@ -1,0 +1,229 @@
+"""The adapter for vLLM against servers that answer as vLLM does, well and badly."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from headway.core.facts import EndpointSeen
+from headway.core.pool import EndpointSpec
+from headway.core.types import EndpointId
+from headway.daemon.adapters import adapter_of, shows_load
+from headway_vllm import adapter
+from headway_vllm.flags import local_command, read_command, read_models, read_server_info
+from headway_vllm.metrics import Life, read_metrics
+from tests.integration.test_daemon_scrape import served, watching
+from tests.support.daemons import until
+
+LABELS = 'engine="0",model_name="qwen"'
+
+
+@dataclass(slots=True)
+class FakeVllm:
+    """Pages as vLLM 0.32 writes them; tests change what they say."""
+
+    served: tuple[str, ...] = ("qwen",)
+    tokens: int = 100
+    asleep: bool = False
+    info: dict[str, Any] | None = None
+    started: float = 1.0
+    asked: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        pages: dict[str, Callable[[], web.Response]] = {
+            "/metrics": lambda: web.Response(text=self.metrics()),
+            "/version": lambda: web.json_response({"version": "0.32.0"}),
+            "/v1/models": self.models,
+            "/server_info": self.server_info,
+        }
+        page = pages.get(request.path)
+        return page() if page is not None else web.Response(status=404)
+
+    def models(self) -> web.Response:
+        entries = [{"id": name, "object": "model", "max_model_len": 8192} for name in self.served]
+        return web.json_response({"object": "list", "data": entries})
+
+    def server_info(self) -> web.Response:
+        if self.info is None:
+            return web.Response(status=404)
+        return web.json_response({"vllm_config": self.info})
+
+    def metrics(self) -> str:
+        awake = int(not self.asleep)
+        return "\n".join(
+            (
+                f"vllm:num_requests_running{{{LABELS}}} 3.0",
+                f"vllm:num_requests_waiting{{{LABELS}}} 2.0",
+                f'vllm:engine_sleep_state{{{LABELS},sleep_state="awake"}} {awake}',
+                f'vllm:engine_sleep_state{{{LABELS},sleep_state="discard_all"}} {1 - awake}',
+                f"vllm:kv_cache_usage_perc{{{LABELS}}} 0.25",
+                f"vllm:generation_tokens_total{{{LABELS}}} {self.tokens}",
+                f"vllm:num_preemptions_total{{{LABELS}}} 7",
+                'vllm:cache_config_info{block_size="32",engine="0",num_gpu_blocks="1000"} 1.0',
+                f"process_start_time_seconds {self.started}",
+                "",
+            )
+        )
+
+
+def spec(url: str) -> EndpointSpec:
+    return EndpointSpec(id=EndpointId("a"), url=url, model="qwen", engine="vllm")
+
+
+def test_the_daemon_finds_the_adapter_by_its_entry_point() -> None:
+    assert adapter_of("vllm") is adapter and adapter_of("emulated") is adapter
+    assert shows_load("vllm") and not shows_load("openai")
+
+
+async def test_load_sizes_and_what_the_server_is() -> None:
+    info = {
+        "scheduler_config": {"policy": "fcfs", "max_num_seqs": 8},
+        "cache_config": {"enable_prefix_caching": True},
+    }
+    fake = FakeVllm(info=info)
+    async with served(fake.answer) as url, watching(spec(url)) as seen:
+        await until(lambda: fake.asked.count("/metrics") > 3)
+    assert seen == [
+        EndpointSeen(
+            endpoint=EndpointId("a"),
+            reachable=True,
+            running=3,
+            waiting=2,
+            kv_used=0.25,
+            kv_tokens=32000,
+            seats=8,
+            asleep=False,
+            version="0.32.0",
+            context_tokens=8192,
+            heeds_urgency=False,
+            preemptions=7,
+        )
+    ]
+    # what only a restart changes is asked for once
+    assert fake.asked.count("/v1/models") == fake.asked.count("/version") == 1
+
+
+async def test_another_model_than_configured_is_out_until_it_is_there() -> None:
+    fake = FakeVllm(served=("llama", "llama-lora"))
+    async with served(fake.answer) as url, watching(spec(url)) as seen:
+        await until(lambda: seen)
+        fake.served = ("qwen",)
+        fake.started += 1.0  # the operator starts it anew with the right one
+        await until(lambda: seen[-1].reachable)
+    assert not seen[0].reachable
+    assert seen[0].error.startswith("serves llama, llama-lora, not qwen: mend")
+    assert seen[-1].restarted
+
+
+async def test_one_that_sleeps_is_out_since_requests_hang_there() -> None:
+    fake = FakeVllm(asleep=True)
+    async with served(fake.answer) as url, watching(spec(url)) as seen:
+        await until(lambda: seen)
+        fake.asleep = False
+        await until(lambda: seen[-1].reachable)
+    assert not seen[0].reachable and seen[0].asleep
+    assert "wake_up" in seen[0].error
+
+
+@pytest.mark.parametrize("told_by", ["counters that fall", "another start"])
+async def test_a_restart_is_told_once(told_by: str) -> None:
+    fake = FakeVllm()
+    async with served(fake.answer) as url, watching(spec(url)) as seen:
+        await until(lambda: seen)
+        if told_by == "another start":
+            fake.started = 2.0
+        else:
+            fake.tokens = 5
+        await until(lambda: any(one.restarted for one in seen))
+        looks = len(fake.asked)
+        await until(lambda: len(fake.asked) > looks + 3)
+    assert [one.restarted for one in seen] == [False, True, False]
+    assert fake.asked.count("/version") == 2
+
+
+async def test_a_defect_of_an_adapter_does_not_end_the_watch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(text: str, model: str) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("headway_vllm.watcher.read_metrics", broken)
+    with caplog.at_level(logging.ERROR):
+        async with served(FakeVllm().answer) as url, watching(spec(url)) as seen:
+            await until(lambda: seen)
+    assert seen[0].reachable and "a defect" in seen[0].error
+
+
+def test_older_names_are_read_too() -> None:
+    old = "\n".join(
+        (
+            f"vllm:num_requests_running{{{LABELS}}} 1",
+            f"vllm:gpu_cache_usage_perc{{{LABELS}}} 0.5",
+            "",
+        )
+    )
+    gauges = read_metrics(old, "qwen")
+    assert (gauges.running, gauges.kv_used, gauges.asleep) == (1, 0.5, None)
+    assert not gauges.life.after_restart(Life())
+
+
+def test_sizes_in_tokens_come_before_blocks() -> None:
+    page = (
+        'vllm:cache_config_info{block_size="32",num_gpu_blocks="10",kv_cache_size_tokens="300"} 1\n'
+    )
+    assert read_metrics(page, "qwen").kv_tokens == 300
+
+
+# -- flags -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "heeds", "seats"),
+    [
+        (("vllm", "serve", "m", "--scheduling-policy", "priority"), True, None),
+        (("/venv/bin/vllm", "serve", "m", "--max-num-seqs=8"), False, 8),
+        (("python", "/venv/bin/vllm", "serve", "m", "--scheduling-policy=priority"), True, None),
+        (("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "m"), False, None),
+        (("python", "other.py", "--scheduling-policy", "priority"), None, None),
+        ((), None, None),
+    ],
+)
+def test_the_policy_on_a_command_line(
+    command: tuple[str, ...], heeds: bool | None, seats: int | None
+) -> None:
+    flags = read_command(command)
+    assert (flags.heeds_urgency, flags.seats) == (heeds, seats)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"vllm_config": 3}', '{"vllm_config": {}}'])
+def test_what_is_no_server_info_says_nothing(text: str) -> None:
+    assert read_server_info(text).heeds_urgency is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": [{}]}', '{"data": 5}'])
+def test_what_is_no_list_of_models_says_nothing(text: str) -> None:
+    assert read_models(text, "qwen") is None
+
+
+def test_a_context_must_be_a_length() -> None:
+    page = json.dumps({"data": [{"id": "qwen", "max_model_len": -1}, {"id": "lora"}]})
+    found = read_models(page, "qwen")
+    assert found is not None and (found.names, found.context_tokens) == (("qwen", "lora"), None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+async def test_the_command_of_a_server_on_this_machine() -> None:
+    async with served(FakeVllm().answer) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        command = local_command(port)
+    own = Path(f"/proc/{os.getpid()}/cmdline").read_bytes().decode().split("\0")
+    assert list(command) == [word for word in own if word]
+    assert local_command(port=1) == ()
