@@ -22,6 +22,7 @@ class Flags:
     policy: str | None = None
     seats: int | None = None
     prefix_cache: bool | None = None
+    step_tokens: int | None = None
 
     @property
     def heeds_urgency(self) -> bool | None:
@@ -68,10 +69,12 @@ def read_server_info(text: str) -> Flags:
     scheduler, cache = _part(config, "scheduler_config"), _part(config, "cache_config")
     policy, seats = scheduler.get("policy"), scheduler.get("max_num_seqs")
     prefix = cache.get("enable_prefix_caching")
+    budget = scheduler.get("max_num_batched_tokens")
     return Flags(
         policy=policy if isinstance(policy, str) else None,
         seats=seats if isinstance(seats, int) else None,
         prefix_cache=prefix if isinstance(prefix, bool) else None,
+        step_tokens=budget if isinstance(budget, int) else None,
     )
 
 
@@ -91,6 +94,7 @@ def read_command(command: Sequence[str]) -> Flags:
         policy=_value(command, "--scheduling-policy") or "fcfs",
         seats=_number(_value(command, "--max-num-seqs")),
         prefix_cache=False if "--no-enable-prefix-caching" in command else None,
+        step_tokens=_number(_value(command, "--max-num-batched-tokens")),
     )
 
 

@@ -6,6 +6,7 @@ models, version, flags) is asked for at first, and again when it was gone, or re
 
 import asyncio
 import ipaddress
+import logging
 from urllib.parse import urlsplit
 
 from headway.core.facts import EndpointSeen
@@ -22,8 +23,15 @@ from headway_vllm.flags import (
 )
 from headway_vllm.metrics import Gauges, Life, read_metrics
 
+log = logging.getLogger("headway.vllm")
+
 OK = 200
 NOT_FOUND = 404
+WHETHER_URGENCY = (
+    "endpoint %s: whether it serves its queue by priority cannot be read (with fcfs, vLLM's "
+    "default, urgency is ignored in silence); `headway profile %s --pool FILE` proves it, or say "
+    "`heeds_urgency: true` in the pool file"
+)
 ASLEEP = "it sleeps: requests hang there until somebody asks for its /wake_up"
 
 
@@ -91,9 +99,14 @@ class VllmWatcher:
             restarted=restarted,
             version=self._version,
             context_tokens=None if served is None else served.context_tokens,
-            heeds_urgency=self._flags.heeds_urgency,
+            heeds_urgency=self._heeds_urgency(),
             preemptions=gauges.preemptions,
         )
+
+    def _heeds_urgency(self) -> bool | None:
+        """As read, else as declared."""
+        read = self._flags.heeds_urgency
+        return self._spec.heeds_urgency if read is None else read
 
     async def _find_out(self) -> None:
         """Models, version, flags: of a server that is there and was not asked yet."""
@@ -109,6 +122,8 @@ class VllmWatcher:
             version = await self._optional("/version")
             self._version = read_version(version.text) if version else ""
             self._flags = await self._find_flags()
+            if self._heeds_urgency() is None:
+                log.warning(WHETHER_URGENCY, self._spec.id, self._spec.url)
         self._known = True
 
     async def _find_flags(self) -> Flags:

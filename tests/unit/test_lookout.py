@@ -1,5 +1,7 @@
 """What servers say of themselves, and what it changes."""
 
+import pytest
+
 from headway.core.commands import AnyCommand, Notice
 from tests.support.telling import Teller, endpoint, granted, pool
 
@@ -60,3 +62,14 @@ def test_time_in_the_engines_queue_is_not_taken_for_slowness() -> None:
         told.ended("c1", output_tokens=200, at=50.0 + call.service_s, queue_s=queue_s)
     assert slow.endpoint("a").speed > 1.5
     assert fair.endpoint("a").speed < 1.1
+
+
+@pytest.mark.parametrize("truth", [0.2, 5.0])
+def test_a_profile_off_by_five_is_found_out_within_a_hundred_calls(truth: float) -> None:
+    told = Teller(pool(endpoint("a", seats=8)))
+    alone_s = told.endpoint("a").alone_s(100, 200)
+    for number in range(100):
+        name = f"c{number}"
+        told.ready(name, at=100.0 * number)
+        told.ended(name, output_tokens=200, at=100.0 * number + truth * alone_s)
+    assert told.endpoint("a").speed == pytest.approx(truth, rel=0.1)

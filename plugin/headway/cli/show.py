@@ -65,6 +65,7 @@ ENDPOINT_COLUMNS = {
     "predicted_tokens": "tokens to come",
     "speed": "speed",
     "served": "served",
+    "version": "version",
 }
 """Keys of an endpoint's status that the table shows, in this order, and their headings."""
 
@@ -73,7 +74,9 @@ def _show_endpoints(body: Body, console: Console) -> None:
     rows = [entry for entry in body.get("endpoints") or [] if isinstance(entry, dict)]
     if not rows:
         return
-    columns = [key for key in ENDPOINT_COLUMNS if any(key in row for row in rows)]
+    columns = [
+        key for key in ENDPOINT_COLUMNS if any(row.get(key, "") not in (None, "") for row in rows)
+    ]
     table = Table(box=None, pad_edge=False)
     for key in columns:
         numeric = all(isinstance(row.get(key, 0), int | float | None) for row in rows)
@@ -84,6 +87,9 @@ def _show_endpoints(body: Body, console: Console) -> None:
     console.print(table)
     if drained := [str(row.get("id", "?")) for row in rows if row.get("drain")]:
         console.print(f"being drained (no new calls): {escape(', '.join(drained))}", soft_wrap=True)
+    if heedless := [str(row.get("id", "?")) for row in rows if row.get("heeds_urgency") is False]:
+        names = escape(", ".join(heedless))
+        console.print(f"serve their queue by arrival, not by urgency: {names}", soft_wrap=True)
     for row in rows:
         if row.get("trouble"):
             place = f"{row.get('id', '?')} ({row.get('url', '?')})"

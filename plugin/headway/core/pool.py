@@ -41,7 +41,8 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     `server` groups endpoints that share capacity (empty: the endpoint's own id). Without a
     `url` only a client that names the endpoint (LiteLLM, of its deployments) can reach it.
-    An endpoint with `drain` gets no new calls. One with a `prefill_server` is a pair: prompts are
+    An endpoint with `drain` gets no new calls; `heeds_urgency` says whether its own queue is served
+    by priority (None: not known). One with a `prefill_server` is a pair: prompts are
     computed there, and decoded on `server` (HexAGenT, arXiv 2605.16637).
     """
 
@@ -58,6 +59,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     price: float | None = None
     rtt_s: Seconds = 0.0
     drain: bool = False
+    heeds_urgency: bool | None = None
     prefill_server: str = ""
 
 

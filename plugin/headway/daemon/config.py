@@ -221,6 +221,7 @@ def _endpoint(section: EndpointSection) -> EndpointSpec:
         tpm=section.tpm,
         price=section.price,
         rtt_s=section.rtt,
+        heeds_urgency=section.heeds_urgency,
         drain=section.drain,
     )
 

@@ -121,6 +121,7 @@ class EndpointSection(Section):
     tpm: Count | None = None
     price: NotNegative | None = None
     rtt: NotNegative = 0.0
+    heeds_urgency: bool | None = None
     drain: bool = False
 
 

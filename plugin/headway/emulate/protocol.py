@@ -211,6 +211,16 @@ def cut(answer: Answer, max_tokens: int | None) -> tuple[Answer, str]:
     return Answer(text=answer.text[:keep], output_tokens=max_tokens), "length"
 
 
+def lengthened(answer: Answer, min_tokens: int | None) -> Answer:
+    """The answer, said again until it has `min_tokens` (vLLM's field), then without tool calls."""
+    if min_tokens is None or answer.output_tokens >= min_tokens:
+        return answer
+    again = -(-min_tokens // max(answer.output_tokens, 1))
+    text = (answer.text or "again ") * again
+    keep = len(text) * min_tokens // (again * max(answer.output_tokens, 1))
+    return Answer(text=text[:keep], output_tokens=min_tokens)
+
+
 def usage(*, prompt_tokens: int, output_tokens: int, cached_tokens: int) -> dict[str, Any]:
     """OpenAI's usage object."""
     return {

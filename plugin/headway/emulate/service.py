@@ -23,6 +23,8 @@ from headway.emulate.protocol import (
     block_hashes,
     cut,
     error_body,
+    lengthened,
+    read_limit,
     read_request,
     rendered,
     token_count,
@@ -204,6 +206,7 @@ class EmulatedServer:
                 user=str(body.get("user") or ""),
             )
         )
+        answer = lengthened(answer, read_limit(body, "min_tokens"))
         answer, finish_reason = cut(answer, min(room, wanted.max_tokens or room))
         return prompt, Reply(
             id=f"{_ID_BEGINS[wanted.kind]}{request_id or next(self._ids)}",

@@ -1,0 +1,136 @@
+"""``headway profile URL``: what the command line means, and what is shown."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from headway.cli.tell import wide_console
+from headway.core.errors import ConfigError
+from headway_vllm.profiling.ladder import Limits
+
+if TYPE_CHECKING:
+    from headway_vllm.profiling.measuring import Measured
+
+UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="A server's base URL, with /v1.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="The model to ask for.", show_default="the only one there")
+]
+PoolOption = Annotated[
+    Path | None, typer.Option("--pool", help="Write the profile into this headway.yaml.")
+]
+KeyOption = Annotated[
+    str, typer.Option("--api-key", metavar="NAME", help="Environment variable with its key.")
+]
+SeatsOption = Annotated[
+    int | None,
+    typer.Option("--seats", min=1, help="Sequences at once.", show_default="told, or found out"),
+]
+StepOption = Annotated[
+    int | None,
+    typer.Option(
+        "--step-tokens",
+        min=1,
+        help="Tokens of one step (max-num-batched-tokens).",
+        show_default="told, or 2048",
+    ),
+]
+PlotOption = Annotated[Path | None, typer.Option("--plot", help="Draw fit against points (PNG).")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Points and fit as JSON.")]
+OrderOption = Annotated[
+    bool,
+    typer.Option("--order/--no-order", help="Prove by order whether priorities are heeded."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("profile")(profile)
+
+
+def profile(  # noqa: PLR0913  # one parameter an option
+    url: UrlArgument,
+    model: ModelOption = "",
+    pool: PoolOption = None,
+    api_key: KeyOption = "",
+    seats: SeatsOption = None,
+    step_tokens: StepOption = None,
+    plot: PlotOption = None,
+    json_file: JsonOption = None,
+    order: OrderOption = True,
+) -> None:
+    """Measure a live server: how fast it is by prompt, batch and context, and how much it holds.
+
+    Loads the server for a minute or so: not for one that others use now.
+    """
+    # only here: other commands should not wait for matplotlib
+    from headway_vllm.profiling.picture import draw
+    from headway_vllm.profiling.poolfile import model_at, write_profile
+    from headway_vllm.profiling.showing import as_data, show
+
+    url = _checked_url(url)
+    console = wide_console()
+    if pool is not None and not model:
+        model = model_at(pool, url)
+    given = Limits(seats=seats, step_tokens=step_tokens or 0)
+    measured = asyncio.run(_measured(url, model, _key(api_key), given=given, prove=order))
+    show(console, measured)
+    if plot is not None:
+        draw(measured, plot)
+        console.print(f"fit against points: {plot}")
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_data(measured), indent=1) + "\n", encoding="utf-8")
+    if pool is not None:
+        ids = write_profile(pool, url, measured)
+        console.print(f"{pool}: profile written for {', '.join(ids)}; headway reload takes it over")
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{url!r} is no base URL: write http://HOST:PORT/v1")
+    return url.rstrip("/")
+
+
+def _key(name: str) -> str:
+    if not name:
+        return ""
+    found = os.environ.get(name.removeprefix("os.environ/"))
+    if found is None:
+        raise ConfigError(f"--api-key {name}: that environment variable is not set")
+    return found
+
+
+async def _measured(url: str, model: str, key: str, *, given: Limits, prove: bool) -> "Measured":
+    from headway_vllm.flags import local_command
+    from headway_vllm.profiling.asking import Asker
+    from headway_vllm.profiling.measuring import found_limits, found_model, measure
+
+    async with Asker(url, model, key=key) as asker:
+        asker.model, context_tokens = await found_model(asker)
+        command = local_command(urlsplit(url).port or 80) if _is_here(url) else ()
+        told = await found_limits(asker, context_tokens, command=command)
+        limits = Limits(
+            context_tokens=told.context_tokens,
+            seats=given.seats or told.seats,
+            kv_tokens=told.kv_tokens,
+            step_tokens=given.step_tokens or told.step_tokens,
+        )
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("asking", total=None)
+
+            def tell(what: str, done: int, total: int) -> None:
+                progress.update(task, description=what, completed=done, total=total)
+
+            return await measure(asker, limits=limits, prove=prove, told=tell)
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")

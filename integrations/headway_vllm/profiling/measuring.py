@@ -1,0 +1,155 @@
+"""Climbs the ladder on a live server and fits what it shows."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+from headway.core.errors import ConfigError
+from headway.core.types import Seconds
+from headway.engine.fit import DecodePoint, Fit, PrefillPoint, fit
+from headway_vllm.flags import Flags, read_command, read_models, read_server_info
+from headway_vllm.metrics import Gauges, read_metrics
+from headway_vllm.profiling.asking import Asker
+from headway_vllm.profiling.ladder import (
+    SHORT_PROMPT,
+    Limits,
+    decode_rungs,
+    prefill_rungs,
+)
+from headway_vllm.profiling.ordering import heeds_priority
+from headway_vllm.profiling.points import decode_point, prefill_point
+
+REPEATS = 2
+MOST_AT_ONCE = 64
+PROVABLE_SEATS = 64
+
+Told = Callable[[str, int, int], None]
+"""What is measured now, and how many steps of how many are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A server as it showed itself. `overhead_s` is a request's time beside its own steps."""
+
+    model: str
+    limits: Limits
+    overhead_s: Seconds
+    prefill: tuple[PrefillPoint, ...]
+    decode: tuple[DecodePoint, ...]
+    fitted: Fit
+    heeds_urgency: bool | None
+
+
+async def measure(asker: Asker, *, limits: Limits, prove: bool, told: Told) -> Measured:
+    """All of it, some minutes at most. Raises `ConfigError` if the server cannot be measured."""
+    await asker.calibrate()
+    limits = await _with_seats(asker, limits)
+    prefills, decodes = prefill_rungs(limits), decode_rungs(limits)
+    total, done = len(prefills) + len(decodes) + 1, 0
+    decode = []
+    for rung in decodes:
+        told(f"decode, batch {rung.sequences}, {rung.prompt_tokens} tokens each", done, total)
+        batch = await asker.together(rung.sequences, rung.prompt_tokens, rung.output_tokens)
+        if (point := decode_point(batch)) is not None:
+            decode.append(point)
+        done += 1
+    overhead_s = await _overhead_s(asker, decode)
+    prefill = []
+    for rung in prefills:
+        told(f"prefill of {rung.prompt_tokens} tokens", done, total)
+        repeats = [
+            await asker.ask(asker.prompt(rung.prompt_tokens), output_tokens=1)
+            for _ in range(REPEATS)
+        ]
+        if (known := prefill_point(repeats, overhead_s=overhead_s)) is not None:
+            prefill.append(known)
+        done += 1
+    told("whether priorities are heeded", done, total)
+    heeds = None
+    if prove and limits.seats is not None and limits.seats <= PROVABLE_SEATS:
+        heeds = await heeds_priority(asker, limits.seats)
+    told("fit", total, total)
+    return Measured(
+        model=asker.model,
+        limits=limits,
+        overhead_s=overhead_s,
+        prefill=tuple(prefill),
+        decode=tuple(decode),
+        fitted=fit(prefill=prefill, decode=decode, step_tokens=limits.step_tokens),
+        heeds_urgency=heeds,
+    )
+
+
+async def _overhead_s(asker: Asker, decode: list[DecodePoint]) -> Seconds:
+    """What a request takes beside its steps: a short one's first token, less one step."""
+    if not decode:
+        raise ConfigError("no batch decoded long enough to be measured: is the server busy?")
+    short = [await asker.ask(asker.prompt(8), output_tokens=1) for _ in range(2 * REPEATS + 1)]
+    step_s = min(point.seconds for point in decode)
+    return max(median(one.first_s for one in short) - step_s, 0.0)
+
+
+async def _with_seats(asker: Asker, limits: Limits) -> Limits:
+    """Seats as they show themselves: how many run while others wait."""
+    if limits.seats is not None:
+        return limits
+    room = limits.kv_tokens or 1 << 30
+    count = min(MOST_AT_ONCE, room // (2 * SHORT_PROMPT))
+    asking = asyncio.create_task(asker.together(count, 16, 24))
+    seats: int | None = None
+    while not asking.done():
+        gauges = await gauges_of(asker)
+        if gauges is not None and gauges.waiting and gauges.running:
+            seats = max(seats or 0, gauges.running)
+        await asyncio.sleep(0.05)
+    await asking
+    return Limits(
+        context_tokens=limits.context_tokens,
+        seats=seats,
+        kv_tokens=limits.kv_tokens,
+        step_tokens=limits.step_tokens,
+    )
+
+
+async def gauges_of(asker: Asker) -> Gauges | None:
+    """The metrics page, if there is one."""
+    text = await asker.page("/metrics")
+    return None if text is None else read_metrics(text, asker.model)
+
+
+async def found_model(asker: Asker) -> tuple[str, int | None]:
+    """The only model that the server lists (or `asker.model`), and its longest context.
+
+    Raises `ConfigError` that lists the models if there are several, or none of that name.
+    """
+    text = await asker.page("/v1/models")
+    served = read_models(text, asker.model) if text is not None else None
+    names = served.names if served is not None else ()
+    if asker.model:
+        if names and asker.model not in names:
+            raise ConfigError(f"{asker.url} serves {', '.join(names)}, not {asker.model}")
+        return asker.model, served.context_tokens if served is not None else None
+    if len(names) != 1 or text is None:
+        what = f"serves {', '.join(names)}" if names else "lists no model"
+        raise ConfigError(f"{asker.url} {what}: say which with --model NAME")
+    only = read_models(text, names[0])
+    return names[0], only.context_tokens if only is not None else None
+
+
+async def found_limits(
+    asker: Asker, context_tokens: int | None, *, command: tuple[str, ...]
+) -> Limits:
+    """What the server tells of its sizes; `command` is its command line where that is known."""
+    info = await asker.page("/server_info?config_format=json")
+    flags: Flags = read_server_info(info) if info is not None else read_command(command)
+    gauges = await gauges_of(asker)
+    seats = flags.seats
+    if seats is None and gauges is not None:
+        seats = gauges.seats
+    return Limits(
+        context_tokens=context_tokens,
+        seats=seats,
+        kv_tokens=None if gauges is None else gauges.kv_tokens,
+        step_tokens=flags.step_tokens or Limits().step_tokens,
+    )

@@ -1,0 +1,45 @@
+"""From timed requests to the points of a fit: pure."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from headway.core.types import Seconds
+from headway.engine.fit import DecodePoint, PrefillPoint
+from headway_vllm.profiling.asking import Timed
+
+LEAST_STEPS = 5
+
+
+def prefill_point(repeats: Sequence[Timed], *, overhead_s: Seconds) -> PrefillPoint | None:
+    """A prompt's time: the median of its repeats, less what every request costs.
+
+    None if the cache had most of it.
+    """
+    fresh = [one for one in repeats if one.cached_tokens <= 0.1 * one.prompt_tokens]
+    if not fresh:
+        return None
+    computed = round(median(one.prompt_tokens - one.cached_tokens for one in fresh))
+    seconds = median(one.first_s for one in fresh) - overhead_s
+    if computed < 1 or seconds <= 0:
+        return None
+    return PrefillPoint(prompt_tokens=computed, seconds=seconds)
+
+
+def decode_point(batch: Sequence[Timed]) -> DecodePoint | None:
+    """A step's time while all of a batch decode; None if that was too short to tell.
+
+    From the last first token to the first end; tokens that come several to a chunk count each.
+    """
+    begins = max(one.chunks_at[0] for one in batch)
+    ends = min(one.chunks_at[-1] for one in batch)
+    steps, context = [], 0.0
+    for one in batch:
+        within = [at for at in one.chunks_at if begins <= at <= ends]
+        a_chunk = one.output_tokens / len(one.chunks_at)
+        count = (len(within) - 1) * a_chunk
+        if count < LEAST_STEPS:
+            return None
+        steps.append((within[-1] - within[0]) / count)
+        before = one.chunks_at.index(within[0]) * a_chunk
+        context += one.prompt_tokens + before + count / 2
+    return DecodePoint(sequences=len(batch), context_tokens=round(context), seconds=median(steps))
