@@ -74,9 +74,7 @@ def _show_endpoints(body: Body, console: Console) -> None:
     rows = [entry for entry in body.get("endpoints") or [] if isinstance(entry, dict)]
     if not rows:
         return
-    columns = [
-        key for key in ENDPOINT_COLUMNS if any(row.get(key, "") not in (None, "") for row in rows)
-    ]
+    columns = [key for key in ENDPOINT_COLUMNS if any(row.get(key, "") != "" for row in rows)]
     table = Table(box=None, pad_edge=False)
     for key in columns:
         numeric = all(isinstance(row.get(key, 0), int | float | None) for row in rows)
