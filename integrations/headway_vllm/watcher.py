@@ -21,6 +21,7 @@ from headway_vllm.flags import (
     read_server_info,
     read_version,
 )
+from headway_vllm.kvevents import Prefixes, Subscription
 from headway_vllm.metrics import Gauges, Life, read_metrics
 
 log = logging.getLogger("headway.vllm")
@@ -52,11 +53,19 @@ class VllmWatcher:
         self._site = site
         self._spec: EndpointSpec = site.spec
         self._known = False
+        self._warned = False
         self._life: Life | None = None
         self._trouble = ""
         self._served: Served | None = None
         self._version = ""
         self._flags = Flags()
+        self._prefixes = Prefixes()
+        self._events = Subscription(self._spec.kv_events) if self._spec.kv_events else None
+
+    def close(self) -> None:
+        """Stop listening to events."""
+        if self._events is not None:
+            self._events.close()
 
     async def look(self) -> EndpointSeen:
         """Ask for the metrics, and for the rest where that may be new."""
@@ -79,6 +88,10 @@ class VllmWatcher:
     async def _with_metrics(self, gauges: Gauges) -> EndpointSeen:
         restarted = self._life is not None and gauges.life.after_restart(self._life)
         self._life = gauges.life
+        if self._events is not None:
+            self._events.drain(self._prefixes)
+        if restarted:
+            self._prefixes.forget()
         if not self._known or restarted or self._trouble:
             await self._find_out()
         if wrong := self._wrong_model():
@@ -101,6 +114,7 @@ class VllmWatcher:
             context_tokens=None if served is None else served.context_tokens,
             heeds_urgency=self._heeds_urgency(),
             preemptions=gauges.preemptions,
+            lost_prefixes=self._prefixes.lost(),
         )
 
     def _heeds_urgency(self) -> bool | None:
@@ -122,7 +136,8 @@ class VllmWatcher:
             version = await self._optional("/version")
             self._version = read_version(version.text) if version else ""
             self._flags = await self._find_flags()
-            if self._heeds_urgency() is None:
+            if self._heeds_urgency() is None and not self._warned:
+                self._warned = True
                 log.warning(WHETHER_URGENCY, self._spec.id, self._spec.url)
         self._known = True
 

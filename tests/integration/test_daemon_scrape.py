@@ -59,7 +59,14 @@ async def watching(
 
 
 def spec(url: str, *, engine: str = "vllm", name: str = "a", api_key: str = "") -> EndpointSpec:
-    return EndpointSpec(id=EndpointId(name), url=url, model="m", engine=engine, api_key=api_key)
+    return EndpointSpec(
+        id=EndpointId(name),
+        url=url,
+        model="m",
+        engine=engine,
+        api_key=api_key,
+        heeds_urgency=None if engine == "openai" else True,
+    )
 
 
 def text(body: str, status: int = 200) -> Answer:
@@ -80,6 +87,7 @@ async def test_the_gauges_of_a_vllm_page() -> None:
         kv_used=0.25,
         kv_tokens=16000,
         seats=8,
+        heeds_urgency=True,
     )
     assert len(seen) == 1  # what did not change is not told again at once
 

@@ -111,6 +111,20 @@ async def test_load_sizes_and_what_the_server_is() -> None:
     assert fake.asked.count("/v1/models") == fake.asked.count("/version") == 1
 
 
+async def test_a_policy_that_cannot_be_read_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake = FakeVllm()
+    with caplog.at_level(logging.WARNING, "headway.vllm"):
+        async with served(fake.answer) as url, watching(spec(url)) as seen:
+            await until(lambda: seen)
+            fake.started = 2.0
+            await until(lambda: any(one.restarted for one in seen))
+    (record,) = caplog.records
+    assert "whether it serves its queue by priority cannot be read" in record.message
+    assert seen[0].heeds_urgency is None
+
+
 async def test_another_model_than_configured_is_out_until_it_is_there() -> None:
     fake = FakeVllm(served=("llama", "llama-lora"))
     async with served(fake.answer) as url, watching(spec(url)) as seen:

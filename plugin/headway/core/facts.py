@@ -185,6 +185,7 @@ class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
 
     `restarted`: since the last look; what was cached there is gone. `heeds_urgency`: whether its
     own queue is served by priority. `preemptions` are counted since the engine started.
+    `lost_prefixes` are runs whose prefix has left its cache since the last look.
     """
 
     endpoint: EndpointId
@@ -201,6 +202,7 @@ class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
     context_tokens: int | None = None
     heeds_urgency: bool | None = None
     preemptions: int | None = None
+    lost_prefixes: tuple[RunId, ...] = ()
 
 
 class TimerFired(Fact, frozen=True, kw_only=True, tag="timer_fired"):

@@ -54,6 +54,10 @@ class Lookout:
             self._notices.say("endpoint_up", endpoint.id, f"{endpoint.id} is back")
         if fact.restarted:
             self._restarted(endpoint)
+        for run_id in fact.lost_prefixes:
+            run = self._books.run(run_id)
+            if run is not None and run.last_endpoint == endpoint.id:
+                run.last_endpoint = ""
         if fact.heeds_urgency is False:
             told = f"{endpoint.id} heeds no urgency: start it with --scheduling-policy priority"
             self._notices.say("urgency_ignored", endpoint.id, told)

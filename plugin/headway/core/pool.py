@@ -42,8 +42,9 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     `server` groups endpoints that share capacity (empty: the endpoint's own id). Without a
     `url` only a client that names the endpoint (LiteLLM, of its deployments) can reach it.
     An endpoint with `drain` gets no new calls; `heeds_urgency` says whether its own queue is served
-    by priority (None: not known). One with a `prefill_server` is a pair: prompts are
-    computed there, and decoded on `server` (HexAGenT, arXiv 2605.16637).
+    by priority (None: not known), `kv_events` where it publishes what its cache holds (ZMQ). One
+    with a `prefill_server` is a pair: prompts are computed there, and decoded on `server`
+    (HexAGenT, arXiv 2605.16637).
     """
 
     id: EndpointId
@@ -60,6 +61,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     rtt_s: Seconds = 0.0
     drain: bool = False
     heeds_urgency: bool | None = None
+    kv_events: str = ""
     prefill_server: str = ""
 
 

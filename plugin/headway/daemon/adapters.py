@@ -52,6 +52,10 @@ class Watcher(Protocol):
         """What there is to see now. Raises what `Site.get` raises: then the endpoint is gone."""
         ...
 
+    def close(self) -> None:
+        """It is looked at no more."""
+        ...
+
 
 class Adapter(Protocol):
     """Makes watchers for one kind of engine."""
@@ -62,7 +66,7 @@ class Adapter(Protocol):
         ...
 
     def watch(self, site: Site) -> Watcher:
-        """A watcher of the endpoint behind `site`."""
+        """A watcher of the endpoint behind `site`. Raises `ConfigError` if it cannot be watched."""
         ...
 
 
@@ -84,6 +88,9 @@ class _Listing:
         """Any answer below 500 will do."""
         await self._site.get("models")
         return EndpointSeen(endpoint=self._site.spec.id, reachable=True)
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 @cache

@@ -222,6 +222,7 @@ def _endpoint(section: EndpointSection) -> EndpointSpec:
         price=section.price,
         rtt_s=section.rtt,
         heeds_urgency=section.heeds_urgency,
+        kv_events=section.kv_events,
         drain=section.drain,
     )
 

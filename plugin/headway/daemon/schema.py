@@ -122,6 +122,7 @@ class EndpointSection(Section):
     price: NotNegative | None = None
     rtt: NotNegative = 0.0
     heeds_urgency: bool | None = None
+    kv_events: Annotated[str, Field(pattern=r"^((tcp|ipc)://.+)?$")] = ""
     drain: bool = False
 
 

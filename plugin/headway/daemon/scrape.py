@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import aiohttp
 
+from headway.core.errors import ConfigError
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId, Seconds
-from headway.daemon.adapters import Page, ServerError, Watcher, adapter_of
+from headway.daemon.adapters import Listed, Page, ServerError, Watcher, adapter_of
 
 log = logging.getLogger("headway.daemon.scrape")
 
@@ -82,19 +83,28 @@ class Scraper:
         loop = asyncio.get_running_loop()
         assert self._session is not None
         adapter = adapter_of(spec.engine)
-        watcher = adapter.watch(HttpSite(spec, self._session))
+        site = HttpSite(spec, self._session)
+        try:
+            watcher = adapter.watch(site)
+        except ConfigError as error:
+            log.error("endpoint %s: %s; it is only asked whether it is there", spec.id, error)
+            adapter = Listed()
+            watcher = adapter.watch(site)
         every_s = self._every_s * adapter.every
         last: EndpointSeen | None = None
         told_at = loop.time()
-        await asyncio.sleep(first_s)
-        while True:
-            began = loop.time()
-            seen = await self._look(spec, watcher)
-            self._log_change(spec, seen)
-            if seen != last or loop.time() - told_at >= REPEAT_S:
-                last, told_at = seen, loop.time()
-                self._report(seen)
-            await asyncio.sleep(max(0.05, began + every_s - loop.time()))
+        try:
+            await asyncio.sleep(first_s)
+            while True:
+                began = loop.time()
+                seen = await self._look(spec, watcher)
+                self._log_change(spec, seen)
+                if seen != last or loop.time() - told_at >= REPEAT_S:
+                    last, told_at = seen, loop.time()
+                    self._report(seen)
+                await asyncio.sleep(max(0.05, began + every_s - loop.time()))
+        finally:
+            watcher.close()
 
     async def _look(self, spec: EndpointSpec, watcher: Watcher) -> EndpointSeen:
         try:

@@ -25,7 +25,7 @@ _EMULATE_KEYS = frozenset({"speedup", "answers", "endpoints"})
 _SPEC_KEYS = frozenset(
     {
         *("id", "url", "model", "engine", "api_key", "server", "profile"),
-        *("context_tokens", "rpm", "tpm", "price", "rtt", "drain", "heeds_urgency"),
+        *("context_tokens", "rpm", "tpm", "price", "rtt", "drain", "heeds_urgency", "kv_events"),
     }
 )
 
