@@ -8,7 +8,7 @@ OUT    ?= demo-out
 SIM    ?= simulate-out
 DATA   ?=
 
-.PHONY: help setup demo demo-quick demo-all demo-proxy simulate evaluate validity test lint types imports \
+.PHONY: help setup demo demo-quick demo-all demo-proxy simulate evaluate validity test vllm lint types imports \
         wheel bench golden trace check clean
 
 help:            ## this list
@@ -51,8 +51,12 @@ validity: $(READY)   ## virtual time against the daemon on emulated endpoints (m
 	@mkdir -p $(SIM)
 	$(BIN)/python -m tests.validity --json $(SIM)/validity.json
 
-test: $(READY)   ## all tests
-	$(BIN)/python -m pytest
+test: $(READY)   ## all tests but those on real vLLM
+	$(BIN)/python -m pytest -m "not vllm"
+
+vllm: $(READY)   ## real vLLM on this machine's processor, in .vllm (2 GB), and the tests on it (minutes)
+	$(BIN)/python -m tests.paced.install
+	HEADWAY_VLLM_REQUIRED=1 $(BIN)/python -m pytest tests/vllm
 
 lint: $(READY)   ## style, formatting
 	$(BIN)/ruff check .
@@ -79,4 +83,4 @@ golden: $(READY) ## record the golden journals anew; commit them with the reason
 check: lint types imports test   ## what to run before a commit
 
 clean:           ## remove what was made here
-	rm -rf $(VENV) dist build demo-out trace-out simulate-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .vllm dist build demo-out trace-out simulate-out bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis

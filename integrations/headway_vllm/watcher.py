@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec
+from headway.core.types import Seconds
 from headway.daemon.adapters import Page, Site
 from headway_vllm.flags import (
     Flags,
@@ -33,6 +34,8 @@ WHETHER_URGENCY = (
     "default, urgency is ignored in silence); `headway profile %s --pool FILE` proves it, or say "
     "`heeds_urgency: true` in the pool file"
 )
+SERVER_INFO_S = 5.0
+"""When first asked, vLLM looks at its whole machine for this page; seen to take 2.3 s."""
 ASLEEP = "it sleeps: requests hang there until somebody asks for its /wake_up"
 
 
@@ -142,7 +145,7 @@ class VllmWatcher:
         self._known = True
 
     async def _find_flags(self) -> Flags:
-        info = await self._optional("/server_info?config_format=json")
+        info = await self._optional("/server_info?config_format=json", timeout_s=SERVER_INFO_S)
         if info is not None and info.status == OK:
             return read_server_info(info.text)
         port = _local_port(self._spec.url)
@@ -151,10 +154,10 @@ class VllmWatcher:
         command = await asyncio.to_thread(local_command, port)
         return read_command(command)
 
-    async def _optional(self, path: str) -> Page | None:
+    async def _optional(self, path: str, *, timeout_s: Seconds | None = None) -> Page | None:
         """A page that a server need not have."""
         try:
-            return await self._site.get(path)
+            return await self._site.get(path, timeout_s=timeout_s)
         except (OSError, ValueError):
             return None
 

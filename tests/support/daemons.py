@@ -129,9 +129,9 @@ def call(number: int = 1, *, graph: str = "g", **changes: Any) -> CallReady:
     return CallReady(**{**said, **changes})
 
 
-async def until(condition: Callable[[], T]) -> T:
-    """Wait for something true, at most `DEADLINE_S`."""
-    ends = time.monotonic() + DEADLINE_S
+async def until(condition: Callable[[], T], *, timeout_s: float = DEADLINE_S) -> T:
+    """Wait for something true, at most `timeout_s`."""
+    ends = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < ends, "it did not happen in time"
         await asyncio.sleep(0.01)

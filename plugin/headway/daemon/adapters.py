@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec
+from headway.core.types import Seconds
 
 GROUP = "headway.engines"
 SLOW_FACTOR = 10
@@ -36,8 +37,10 @@ class Site(Protocol):
         """The endpoint as declared."""
         ...
 
-    async def get(self, path: str) -> Page:
+    async def get(self, path: str, *, timeout_s: Seconds | None = None) -> Page:
         """The page at `path`: below the base URL, or with a leading ``/`` below the server's root.
+
+        `timeout_s` for a page that takes longer than others; a whole look has its limit too.
 
         Raises `ServerError` for 500 and above, `OSError`, `TimeoutError` or `ValueError` if there
         is no answer, or none that can be taken.

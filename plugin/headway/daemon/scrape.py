@@ -144,12 +144,17 @@ class HttpSite:
         """The endpoint as declared."""
         return self._spec
 
-    async def get(self, path: str) -> Page:
+    async def get(self, path: str, *, timeout_s: Seconds | None = None) -> Page:
         """One page, whole; see `headway.daemon.adapters.Site`."""
+        limit = self._session.timeout
+        if timeout_s is not None:
+            limit = aiohttp.ClientTimeout(total=timeout_s)
         url = self._spec.url.rstrip("/")
         address = f"{url.removesuffix('/v1')}{path}" if path.startswith("/") else f"{url}/{path}"
         headers = _credential(self._spec)
-        async with self._session.get(address, headers=headers, allow_redirects=False) as response:
+        async with self._session.get(
+            address, headers=headers, allow_redirects=False, timeout=limit
+        ) as response:
             body = bytearray()
             async for chunk in response.content.iter_chunked(1 << 16):
                 body += chunk

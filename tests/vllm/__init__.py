@@ -1,0 +1,1 @@
+"""Headway against real vLLM servers, paced to be of any speed (tests/paced)."""
