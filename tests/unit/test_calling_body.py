@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
+import openai
 import pytest
 
 from headway.calling.apply import Outgoing, Rewrite, rewrite, rewrite_for_litellm
@@ -14,6 +16,7 @@ from headway.calling.body import (
     needs,
     prompt_chars,
 )
+from headway.calling.calls import error_kind
 from headway.calling.guard import complaints
 from headway.calling.responses import holds_sealed_reasoning, is_preamble
 from headway.client import Route
@@ -325,3 +328,27 @@ def test_without_a_daemon_litellm_chooses(source: str) -> None:
     assert (
         rewrite_for_litellm(route(source=source), ASK, request, carried={}, want_usage=True) is None
     )
+
+
+def _sdk_error(**fields: object) -> Exception:
+    error = openai.APIError("busy", request=httpx.Request("POST", "http://h/v1"), body=None)
+    for name, value in fields.items():
+        setattr(error, name, value)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        # vLLM with a full queue that had begun to stream: no status, but a code
+        (_sdk_error(code="503"), "503"),
+        (_sdk_error(code=429), "429"),
+        (_sdk_error(code="context_length_exceeded"), "APIError"),
+        (_sdk_error(code=None), "APIError"),
+        (_sdk_error(status_code=500, code="503"), "500"),
+        (TimeoutError(), "timeout"),
+        (ConnectionResetError(), "connect"),
+    ],
+)
+def test_the_kind_of_an_error(error: Exception, kind: str) -> None:
+    assert error_kind(error) == kind

@@ -105,7 +105,8 @@ class Asker:
                     said = (await response.text())[:300]
                     raise ConfigError(f"{address} answers {response.status}: {said}")
                 async for line in response.content:
-                    _take(timed, line)
+                    if refusal := _take(timed, line):
+                        raise ConfigError(f"{address} answers {refusal}")
         except TROUBLES as error:
             raise _cannot(address, error) from None
         if not timed.chunks_at:
@@ -129,11 +130,13 @@ def _cannot(address: str, error: Exception) -> ConfigError:
     return ConfigError(f"{address} cannot be asked: {str(error) or type(error).__name__}")
 
 
-def _take(timed: Timed, line: bytes) -> None:
-    """One line of a stream of server-sent events."""
+def _take(timed: Timed, line: bytes) -> str:
+    """One line of a stream of server-sent events; the error that it tells, or nothing."""
     if not line.startswith(b"data:") or line.startswith(b"data: [DONE]"):
-        return
+        return ""
     part = json.loads(line[5:])
+    if error := part.get("error"):
+        return f"{error.get('code')}: {error.get('message')}"
     if part.get("choices"):
         timed.chunks_at.append(time.perf_counter())
     usage = part.get("usage")
@@ -142,3 +145,4 @@ def _take(timed: Timed, line: bytes) -> None:
         timed.output_tokens = usage.get("completion_tokens") or 0
         details = usage.get("prompt_tokens_details") or {}
         timed.cached_tokens = details.get("cached_tokens") or 0
+    return ""

@@ -35,11 +35,18 @@ ON_LOOP_HOLD_LIMIT_S = 0.05
 not even the call whose end this one may be waiting for."""
 
 
+STATUS_DIGITS = 3
+
+
 def error_kind(error: BaseException) -> str:
     """A short kind for an exception of the SDK, told apart by name as each SDK has its own."""
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return str(status)
+    # a server that has begun its stream can say it in an event only: vLLM with a full queue
+    code = str(getattr(error, "code", None))
+    if len(code) == STATUS_DIGITS and code.isdigit():
+        return code
     name = type(error).__name__
     if "Timeout" in name or isinstance(error, TimeoutError):
         return "timeout"
