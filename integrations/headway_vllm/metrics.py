@@ -59,9 +59,12 @@ class Life:
     counters: Mapping[str, float] = field(default_factory=dict)
 
     def after_restart(self, before: "Life") -> bool:
-        """Whether the engine was started anew since `before`."""
-        if None not in (self.started, before.started) and self.started != before.started:
-            return True
+        """Whether the engine was started anew since `before`.
+
+        A start counts if it is later: behind a balancer several engines answer in turn.
+        """
+        if self.started is not None and before.started is not None:
+            return self.started > before.started
         return any(value < before.counters.get(name, 0.0) for name, value in self.counters.items())
 
 

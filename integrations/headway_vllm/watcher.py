@@ -90,7 +90,8 @@ class VllmWatcher:
 
     async def _with_metrics(self, gauges: Gauges) -> EndpointSeen:
         restarted = self._life is not None and gauges.life.after_restart(self._life)
-        self._life = gauges.life
+        if self._life is None or (gauges.life.started or 0.0) >= (self._life.started or 0.0):
+            self._life = gauges.life
         if self._events is not None:
             self._events.drain(self._prefixes)
         if restarted:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from headway.core.errors import nearest
 from tests.bench import (
+    adapter,
     decision,
     engine,
     handle,
@@ -41,6 +42,7 @@ class Sizes:
     traced_runs: int = 300
     engine_requests: int = 2000
     simulated_runs: int = 1500
+    looks: int = 200
 
 
 QUICK = Sizes(
@@ -52,6 +54,7 @@ QUICK = Sizes(
     traced_runs=5,
     engine_requests=100,
     simulated_runs=40,
+    looks=5,
 )
 
 
@@ -106,6 +109,10 @@ def _simulate(sizes: Sizes, part: Part) -> list[Result]:
     return simulate.measure(runs=sizes.simulated_runs, step=step)
 
 
+def _adapter(sizes: Sizes, part: Part) -> list[Result]:
+    return adapter.measure(looks=sizes.looks, step=part("looks at vLLM", adapter.ROUNDS))
+
+
 SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "decision": _decision,
     "node": _node,
@@ -116,6 +123,7 @@ SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "spans": _spans,
     "engine": _engine,
     "simulate": _simulate,
+    "adapter": _adapter,
 }
 
 

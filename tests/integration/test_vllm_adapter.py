@@ -33,7 +33,7 @@ class FakeVllm:
     tokens: int = 100
     asleep: bool = False
     info: dict[str, Any] | None = None
-    started: float = 1.0
+    started: float | None = 1.0
     asked: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -68,7 +68,7 @@ class FakeVllm:
                 f"vllm:generation_tokens_total{{{LABELS}}} {self.tokens}",
                 f"vllm:num_preemptions_total{{{LABELS}}} 7",
                 'vllm:cache_config_info{block_size="32",engine="0",num_gpu_blocks="1000"} 1.0',
-                f"process_start_time_seconds {self.started}",
+                "" if self.started is None else f"process_start_time_seconds {self.started}",
                 "",
             )
         )
@@ -130,7 +130,7 @@ async def test_another_model_than_configured_is_out_until_it_is_there() -> None:
     async with served(fake.answer) as url, watching(spec(url)) as seen:
         await until(lambda: seen)
         fake.served = ("qwen",)
-        fake.started += 1.0  # the operator starts it anew with the right one
+        fake.started = 2.0  # the operator starts it anew with the right one
         await until(lambda: seen[-1].reachable)
     assert not seen[0].reachable
     assert seen[0].error.startswith("serves llama, llama-lora, not qwen: mend")
@@ -149,7 +149,7 @@ async def test_one_that_sleeps_is_out_since_requests_hang_there() -> None:
 
 @pytest.mark.parametrize("told_by", ["counters that fall", "another start"])
 async def test_a_restart_is_told_once(told_by: str) -> None:
-    fake = FakeVllm()
+    fake = FakeVllm(started=1.0 if told_by == "another start" else None)
     async with served(fake.answer) as url, watching(spec(url)) as seen:
         await until(lambda: seen)
         if told_by == "another start":
@@ -241,3 +241,19 @@ async def test_the_command_of_a_server_on_this_machine() -> None:
     own = Path(f"/proc/{os.getpid()}/cmdline").read_bytes().decode().split("\0")
     assert list(command) == [word for word in own if word]
     assert local_command(port=1) == ()
+
+
+def test_a_page_that_vllm_wrote() -> None:
+    page = (Path(__file__).parents[1] / "support" / "vllm_0_32_metrics.txt").read_text()
+    gauges = read_metrics(page, "small")
+    assert (gauges.running, gauges.waiting, gauges.kv_used) == (0, 0, 0.0)
+    # 1,024 blocks of 32 tokens, and the one that vLLM keeps for itself
+    assert (gauges.kv_tokens, gauges.preemptions, gauges.asleep) == (1025 * 32, 0, False)
+    assert gauges.life.counters["vllm:prompt_tokens_total"] == 420
+    assert gauges.complaint == ""
+
+
+def test_engines_that_answer_in_turn_behind_a_balancer_are_no_restarts() -> None:
+    one, other = Life(started=1.0, counters={"c": 5.0}), Life(started=2.0, counters={"c": 1.0})
+    assert other.after_restart(one)
+    assert not one.after_restart(other)
