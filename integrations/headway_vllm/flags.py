@@ -13,29 +13,37 @@ from pathlib import Path
 from typing import Any
 
 PRIORITY = "priority"
+DEFAULT_POLICY = "fcfs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """Flags of a server; None where they are not known."""
+    """Flags of a server; None where they are not known.
+
+    `policy_given` says that the policy was read, not taken from vLLM's defaults.
+    """
 
     policy: str | None = None
+    policy_given: bool = False
     seats: int | None = None
-    prefix_cache: bool | None = None
     step_tokens: int | None = None
 
-    @property
-    def heeds_urgency(self) -> bool | None:
-        """Whether it serves its queue by priority."""
+    def heeds_urgency(self, declared: bool | None) -> bool | None:
+        """Whether it serves its queue by priority: as read, else as declared, else by default."""
+        if declared is not None and not self.policy_given:
+            return declared
         return None if self.policy is None else self.policy == PRIORITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What ``/v1/models`` tells: names that may be asked for, and a model's longest context."""
+    """What ``/v1/models`` tells: names that may be asked for, and of the model that was looked
+    for its longest context and all of its names.
+    """
 
     names: tuple[str, ...]
     context_tokens: int | None
+    aliases: tuple[str, ...]
 
 
 def read_models(text: str, model: str) -> Served | None:
@@ -45,9 +53,11 @@ def read_models(text: str, model: str) -> Served | None:
         names = tuple(str(entry["id"]) for entry in entries)
     except (ValueError, KeyError, TypeError):
         return None
-    told = next((entry.get("max_model_len") for entry in entries if entry["id"] == model), None)
+    ours: dict[str, Any] = next((entry for entry in entries if entry["id"] == model), {})
+    told, root = ours.get("max_model_len"), ours.get("root")
     longest = told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else None
-    return Served(names=names, context_tokens=longest)
+    alike = [str(entry["id"]) for entry in entries if root and entry.get("root") == root]
+    return Served(names=names, context_tokens=longest, aliases=tuple(alike))
 
 
 def read_version(text: str) -> str:
@@ -61,40 +71,33 @@ def read_version(text: str) -> str:
 def read_server_info(text: str) -> Flags:
     """The flags on ``/server_info?config_format=json`` (vLLM's development mode)."""
     try:
-        config = json.loads(text)["vllm_config"]
-    except (ValueError, KeyError, TypeError):
+        scheduler: Any = json.loads(text)["vllm_config"]["scheduler_config"]
+        policy = scheduler.get("policy")
+        seats, budget = scheduler.get("max_num_seqs"), scheduler.get("max_num_batched_tokens")
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Flags()
-    if not isinstance(config, dict):
-        return Flags()
-    scheduler, cache = _part(config, "scheduler_config"), _part(config, "cache_config")
-    policy, seats = scheduler.get("policy"), scheduler.get("max_num_seqs")
-    prefix = cache.get("enable_prefix_caching")
-    budget = scheduler.get("max_num_batched_tokens")
     return Flags(
         policy=policy if isinstance(policy, str) else None,
+        policy_given=isinstance(policy, str),
         seats=seats if isinstance(seats, int) else None,
-        prefix_cache=prefix if isinstance(prefix, bool) else None,
         step_tokens=budget if isinstance(budget, int) else None,
     )
-
-
-def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def read_command(command: Sequence[str]) -> Flags:
     """The flags on a command line of ``vllm serve``; nothing of any other program.
 
-    What is not given has vLLM's default: ``fcfs``; seats depend on the machine.
+    What is not given may still stand in a file that ``--config`` names; without one it has
+    vLLM's default.
     """
     if not _is_vllm(command):
         return Flags()
+    policy = _value(command, "scheduling-policy")
     return Flags(
-        policy=_value(command, "--scheduling-policy") or "fcfs",
-        seats=_number(_value(command, "--max-num-seqs")),
-        prefix_cache=False if "--no-enable-prefix-caching" in command else None,
-        step_tokens=_number(_value(command, "--max-num-batched-tokens")),
+        policy=policy or (None if _value(command, "config") else DEFAULT_POLICY),
+        policy_given=policy is not None,
+        seats=_number(_value(command, "max-num-seqs")),
+        step_tokens=_number(_value(command, "max-num-batched-tokens")),
     )
 
 
@@ -105,12 +108,17 @@ def _is_vllm(command: Sequence[str]) -> bool:
 
 
 def _value(command: Sequence[str], flag: str) -> str | None:
+    """The last value of a flag, which argparse takes; with dashes or underscores, as it does."""
+    found = None
     for place, word in enumerate(command):
-        if word == flag and place + 1 < len(command):
-            return command[place + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
+        name, given, value = word.partition("=")
+        if not name.startswith("--") or name[2:].replace("_", "-") != flag:
+            continue
+        if given:
+            found = value
+        elif place + 1 < len(command):
+            found = command[place + 1]
+    return found
 
 
 def _number(text: str | None) -> int | None:
@@ -129,14 +137,28 @@ def local_command(port: int, *, proc: Path = Path("/proc")) -> tuple[str, ...]:
     if not sockets:
         return ()
     for folder in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
-        try:
-            held = any(str(one.readlink()) in sockets for one in (folder / "fd").iterdir())
-            if held:
+        if _holds(folder, sockets):
+            try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
-                return tuple(word.decode("utf-8", "replace") for word in words if word)
-        except OSError:
-            continue  # it has ended, or is not ours to look at
+            except OSError:
+                continue
+            return tuple(word.decode("utf-8", "replace") for word in words if word)
     return ()
+
+
+def _holds(folder: Path, sockets: set[str]) -> bool:
+    """Whether a process has one of the sockets; not if it has ended, or is not ours to look at."""
+    try:
+        descriptors = list((folder / "fd").iterdir())
+    except OSError:
+        return False
+    for one in descriptors:
+        try:
+            if str(one.readlink()) in sockets:
+                return True
+        except OSError:
+            continue  # it was closed meanwhile
+    return False
 
 
 def _inodes(port: int, proc: Path) -> set[str]:

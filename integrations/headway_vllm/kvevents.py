@@ -4,6 +4,7 @@ vLLM publishes which blocks are stored and removed, and (0.32 and later) for whi
 that the client named in ``X-Session-ID``. Tokens are in the events too; they are not decoded.
 """
 
+import logging
 from typing import Any
 
 import msgspec
@@ -11,9 +12,12 @@ import msgspec
 from headway.core.errors import ConfigError
 from headway.core.types import RunId
 
+log = logging.getLogger("headway.vllm")
+
 MAX_BLOCKS = 1 << 20
 MAX_BATCHES = 10_000
 """Batches taken in at one look: what is more is taken at the next."""
+MAX_MESSAGE_BYTES = 16 << 20
 KEPT_SHARE = 0.5
 """A run that has less of its blocks left than this has lost its prefix."""
 
@@ -42,7 +46,9 @@ _DECODER = msgspec.msgpack.Decoder(_Batch)
 class Prefixes:
     """Blocks by run. Sans-IO."""
 
-    def __init__(self) -> None:
+    def __init__(self, whose: str = "") -> None:
+        self._whose = whose
+        self._told = False
         self._owner: dict[int | bytes, RunId] = {}
         self._held: dict[RunId, int] = {}
         self._most: dict[RunId, int] = {}
@@ -56,8 +62,11 @@ class Prefixes:
         self._next = number + 1
         try:
             batch = _DECODER.decode(payload)
-        except msgspec.DecodeError:
+        except msgspec.DecodeError as error:
             self.forget()  # another dialect: what it says cannot be told
+            if not self._told:
+                self._told = True
+                log.warning("%s: its KV events cannot be read: %s", self._whose, error)
             return
         for event in batch.events:
             if isinstance(event, _Stored):
@@ -90,20 +99,22 @@ class Prefixes:
         run = RunId(event.session_id)
         self._lost.pop(run, None)
         for block in event.block_hashes:
-            before = self._owner.get(block)
-            if before is not None:
-                self._held[before] -= 1
+            self._taken(self._owner.get(block))
             self._owner[block] = run
             self._held[run] = self._held.get(run, 0) + 1
         self._most[run] = max(self._most.get(run, 0), self._held[run])
 
     def _removed(self, block: int | bytes) -> None:
         run = self._owner.pop(block, None)
+        if run is not None and self._held[run] - 1 < KEPT_SHARE * self._most[run]:
+            self._lost[run] = None
+        self._taken(run)
+
+    def _taken(self, run: RunId | None) -> None:
+        """A block is no longer the run's: it is gone, or another's."""
         if run is None:
             return
         self._held[run] -= 1
-        if self._held[run] < KEPT_SHARE * self._most[run]:
-            self._lost[run] = None
         if self._held[run] <= 0:
             del self._held[run], self._most[run]
 
@@ -123,6 +134,8 @@ class Subscription:
         self._socket: Any = zmq.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._socket.setsockopt(zmq.RCVHWM, MAX_BATCHES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         try:
             self._socket.connect(address)
         except zmq.ZMQError as error:

@@ -5,7 +5,7 @@ before V1's engine are read where they differ.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,13 +25,13 @@ COUNTERS = (
     "vllm:prefix_cache_queries_total",
 )
 """Never fall while an engine lives."""
-PREEMPTIONS = "vllm:num_preemptions_total"
 SEATS = "headway_emulate:seats"
 _WANTED = (
     *(RUNNING, WAITING, KV_USED, KV_USED_BEFORE_V1, CACHE_CONFIG, SLEEP_STATE, STARTED, SEATS),
     *(name.removesuffix("_total") for name in COUNTERS),
 )
 
+NOT_TRUE = "its metrics cannot be true, not used"
 MAX_SEATS = 1 << 20
 MAX_KV_TOKENS = 1 << 40
 
@@ -46,7 +46,6 @@ class Gauges:
     kv_tokens: int | None = None
     seats: int | None = None
     asleep: bool | None = None
-    preemptions: int | None = None
     life: "Life" = field(default_factory=lambda: Life())
     complaint: str = ""
 
@@ -68,8 +67,11 @@ class Life:
         return any(value < before.counters.get(name, 0.0) for name, value in self.counters.items())
 
 
-def read_metrics(text: str, model: str) -> Gauges:
-    """The gauges of `model` on a metrics page. Several engines behind one page are added up."""
+def read_metrics(text: str, model: str, aliases: Collection[str] = ()) -> Gauges:
+    """The gauges of `model` on a metrics page. Several engines behind one page are added up.
+
+    `aliases` are its other names: the page has the first of them.
+    """
     lines = [line for line in text.splitlines() if line.startswith(_WANTED)]
     values: dict[str, list[float]] = {}
     kv_tokens: list[float] = []
@@ -79,7 +81,7 @@ def read_metrics(text: str, model: str) -> Gauges:
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
                 named = sample.labels.get("model_name")
-                if named is not None and named != model:
+                if named is not None and named != model and named not in aliases:
                     others.add(named)
                 elif sample.name == CACHE_CONFIG:
                     kv_tokens.append(_kv_tokens(sample.labels))
@@ -89,9 +91,9 @@ def read_metrics(text: str, model: str) -> Gauges:
                 else:
                     values.setdefault(sample.name, []).append(float(sample.value))
     except (ValueError, KeyError, IndexError) as error:
-        return Gauges(complaint=_not_used(f"cannot be read: {error}"))
+        return Gauges(complaint=f"its metrics cannot be read: {error}")
     if others and RUNNING not in values:
-        return Gauges(complaint=_not_used(f"are of {min(others)!r}, not of {model!r}"))
+        return Gauges(complaint=f"its metrics are of {min(others)!r}, not of {model!r}")
     gauges = _believed(values, kv_tokens)
     gauges.asleep = not all(states) if states else None
     gauges.life = _life(values)
@@ -125,20 +127,14 @@ def _believed(values: dict[str, list[float]], kv_tokens: list[float]) -> Gauges:
     waiting = total(WAITING, values.get(WAITING), MAX_SEATS)
     seats = total(SEATS, values.get(SEATS), MAX_SEATS)
     tokens = total(CACHE_CONFIG, kv_tokens, MAX_KV_TOKENS)
-    preemptions = total(PREEMPTIONS, values.get(PREEMPTIONS), float("inf"))
     return Gauges(
         running=None if running is None else int(running),
         waiting=None if waiting is None else int(waiting),
         kv_used=None if mean is None or not used else mean / len(used),
         kv_tokens=int(tokens) if tokens else None,
         seats=int(seats) if seats else None,
-        preemptions=None if preemptions is None else int(preemptions),
-        complaint=_not_used(f"cannot be true: {', '.join(complaints)}") if complaints else "",
+        complaint=f"{NOT_TRUE}: {', '.join(complaints)}" if complaints else "",
     )
-
-
-def _not_used(why: str) -> str:
-    return f"its metrics {why}; they are not used"
 
 
 def _kv_tokens(labels: dict[str, str]) -> float:

@@ -68,5 +68,10 @@ def test_what_cannot_be_measured_is_told() -> None:
     assert "Traceback" not in gone.stderr
     wrong = profile("127.0.0.1:8000")
     assert wrong.returncode == 2 and "is no base URL" in wrong.stderr
+    for url in ("http://[::1/v1", "http://127.0.0.1:99999/v1"):
+        assert "is no base URL" in profile(url).stderr
+    secret = profile("http://127.0.0.1:1/v1", "--api-key", "sk-not-a-name")
+    assert secret.returncode == 2 and "not the key itself" in secret.stderr
+    assert "sk-not-a-name" not in secret.stderr
     keyless = profile("http://127.0.0.1:1/v1", "--api-key", "NOT_SET_ANYWHERE")
     assert keyless.returncode == 2 and "is not set" in keyless.stderr

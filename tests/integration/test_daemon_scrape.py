@@ -171,7 +171,7 @@ async def test_an_engine_that_keeps_its_metrics_to_itself_is_there(
     with caplog.at_level(logging.WARNING, "headway.daemon.scrape"):
         async with served(answer) as url, watching(spec(url)) as seen:
             await until(lambda: len(asked) >= 8)
-    assert set(asked) == {"/metrics", "/v1/models"}
+    assert set(asked) == {"/metrics", "/v1/models", "/version", "/server_info"}
     (only,) = seen
     assert only.reachable
     assert (only.running, only.waiting, only.kv_used, only.seats) == (None, None, None, None)
@@ -299,8 +299,7 @@ async def test_a_change_is_told_once_and_a_lie_logged_once(
             await until(lambda: seen[-1].running is not None)
     assert [each.reachable for each in seen] == [True, False, True, True]
     assert [record.message for record in caplog.records] == [
-        "endpoint a: its metrics cannot be true: vllm:num_requests_running is -1; "
-        "they are not used",
+        "endpoint a: its metrics cannot be true, not used: vllm:num_requests_running is -1",
         "endpoint a: its metrics can be used again",
     ]
 

@@ -310,16 +310,18 @@ class _Events:
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                told = json.loads(line)
-                if "name" in told:
-                    with self._changed:
-                        self._last[told["name"]] = told["event"]
-                        self._changed.notify_all()
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    told = json.loads(line)
+                    if "name" in told:
+                        with self._changed:
+                            self._last[told["name"]] = told["event"]
+                            self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
 
 
 @contextlib.contextmanager

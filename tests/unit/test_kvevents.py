@@ -54,6 +54,21 @@ def test_a_prefix_is_lost_when_less_than_half_of_it_is_left() -> None:
     assert server.tells(stored("r1", 7), removed(5)) == ("r2",)
 
 
+def test_runs_without_a_block_are_forgotten() -> None:
+    server = Publisher()
+    for number in range(100):
+        server.tells(stored(f"r{number}", 1, 2))
+    assert server.tells(CLEARED) == ("r99",)
+
+
+def test_another_dialect_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    server = Publisher()
+    for _ in range(3):
+        server.tells({"type": "BlockMoved"})
+    (record,) = caplog.records
+    assert "its KV events cannot be read" in record.message
+
+
 def test_what_came_back_before_anybody_asked_is_not_lost() -> None:
     server = Publisher()
     assert server.tells(stored("r1", 1, 2), removed(2, 1), stored("r1", 1, 2)) == ()

@@ -22,7 +22,17 @@ def test_a_declared_context_is_lowered_and_never_raised() -> None:
     told = Teller(pool(endpoint("a", context_tokens=4000), endpoint("b", context_tokens=500)))
     told.seen("a", context_tokens=1000)
     told.seen("b", context_tokens=1000)
-    assert [one.context_tokens for one in told.scheduler.pool.endpoints] == [1000, 500]
+    assert [told.endpoint(one).context_tokens_limit for one in "ab"] == [1000, 500]
+    told.seen("a", context_tokens=32000)  # started anew, with more
+    assert told.endpoint("a").context_tokens_limit == 4000
+
+
+def test_calls_that_wait_are_filtered_again_when_a_limit_is_told() -> None:
+    told = Teller(pool(endpoint("a", seats=1), endpoint("b", "large", seats=1)))
+    told.ready("c1", models=("small",))
+    told.ready("c2", models=("small",), prompt_chars=8000)
+    (grant,) = granted(told.seen("a", context_tokens=1000))
+    assert grant == ("c2", "")  # nothing can serve it: the client's fallback is told at once
 
 
 def test_a_restart_makes_the_cache_cold_and_is_told_each_time() -> None:

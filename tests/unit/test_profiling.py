@@ -15,7 +15,7 @@ from headway_vllm.profiling.measuring import Measured
 from headway_vllm.profiling.ordering import verdict
 from headway_vllm.profiling.picture import draw
 from headway_vllm.profiling.points import decode_point, prefill_point
-from headway_vllm.profiling.poolfile import model_at, write_profile
+from headway_vllm.profiling.poolfile import PoolFile
 
 URL = "http://127.0.0.1:8001/v1"
 MEASURED = Measured(
@@ -39,6 +39,7 @@ MEASURED = Measured(
         decode_errors=(0.0, -0.01),
     ),
     heeds_urgency=True,
+    unproved="",
 )
 POOL = f"""\
 # the pool of our team
@@ -48,6 +49,7 @@ endpoints:
     model: m
     engine: vllm
     profile: {{wake_s: 3.0, step_s: 9.0}}
+  # those of the others
   - {{id: other, url: "http://127.0.0.1:8002/v1", model: m}}
 
 models:
@@ -140,30 +142,52 @@ def pool(tmp_path: Path) -> Path:
 
 
 def test_the_profile_goes_into_its_endpoint_and_nothing_else_changes(pool: Path) -> None:
-    assert write_profile(pool, "http://localhost:8001/v1/", MEASURED) == ("small",)
+    assert PoolFile(pool, "http://localhost:8001/v1/").write(MEASURED) == ("small",)
     small, other = load_config(pool).pool.endpoints
     assert small.profile is not None and other.profile is None
     assert (small.profile.prefill_s, small.profile.seats) == (0.0002, 8)
     assert (small.profile.wake_s, small.rtt_s, small.heeds_urgency) == (3.0, 0.001235, True)
     text = pool.read_text()
     assert text.startswith(POOL[: POOL.index("    url:")])
-    assert text.endswith("\nmodels:\n  agent: [m]   # everybody\n")
+    assert text.endswith(POOL[POOL.index("  # those of the others") :])
     assert stat.S_IMODE(pool.stat().st_mode) == 0o640
     assert [one.name for one in pool.parent.iterdir()] == ["headway.yaml"]
 
 
 def test_what_could_not_be_seen_is_left_as_it_was(pool: Path) -> None:
+    declared = POOL.replace("wake_s: 3.0", "wake_s: 3.0, seats: 5, kv_tokens: 99")
+    pool.write_text(declared.replace("engine: vllm", "engine: vllm\n    heeds_urgency: false"))
     unknown = replace(MEASURED, heeds_urgency=None, limits=Limits())
-    write_profile(pool, URL, unknown)
+    PoolFile(pool, URL).write(unknown)
     small = load_config(pool).pool.endpoints[0]
-    assert small.heeds_urgency is None
-    assert small.profile is not None and small.profile.seats is None
+    assert small.profile is not None and small.heeds_urgency is False
+    assert (small.profile.seats, small.profile.kv_tokens) == (5, 99)
+
+
+def test_a_link_stays_a_link(pool: Path) -> None:
+    link = pool.with_name("link.yaml")
+    link.symlink_to(pool)
+    PoolFile(link, URL).write(MEASURED)
+    assert link.is_symlink() and load_config(pool).pool.endpoints[0].heeds_urgency
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        POOL.replace("- id: small", "- &one\n    id: small").replace("{id:", "{<<: *one, id:"),
+        POOL.replace("profile: {wake", "profile: &speed {wake"),
+    ],
+)
+def test_an_entry_that_others_share_is_not_written(pool: Path, shared: str) -> None:
+    pool.write_text(shared)
+    with pytest.raises(ConfigError, match="endpoint small shares its keys with others"):
+        PoolFile(pool, URL).write(MEASURED)
+    assert pool.read_text() == shared
 
 
 def test_a_pool_without_the_endpoint_names_those_that_it_has(pool: Path) -> None:
     with pytest.raises(ConfigError, match=r"no endpoint with url .* and model m; it has: http"):
-        write_profile(pool, "http://127.0.0.1:9/v1", MEASURED)
-    assert pool.read_text() == POOL
+        PoolFile(pool, "http://127.0.0.1:9/v1").check("m")
 
 
 @pytest.mark.parametrize(("text", "told"), [("a: [", "is no YAML"), (None, "cannot be read")])
@@ -172,12 +196,14 @@ def test_a_pool_that_cannot_be_read_is_told(tmp_path: Path, text: str | None, to
     if text is not None:
         path.write_text(text)
     with pytest.raises(ConfigError, match=told):
-        write_profile(path, URL, MEASURED)
+        PoolFile(path, URL)
 
 
-def test_the_model_behind_a_url_is_looked_up(pool: Path) -> None:
-    assert model_at(pool, URL) == "m"
-    assert model_at(pool, "http://127.0.0.1:9/v1") == ""
+def test_model_and_key_behind_a_url_are_looked_up(pool: Path) -> None:
+    pool.write_text(POOL.replace("engine: vllm", "engine: vllm\n    api_key: os.environ/KEY"))
+    found = PoolFile(pool, URL)
+    assert (found.model, found.api_key) == ("m", "os.environ/KEY")
+    assert PoolFile(pool, "http://127.0.0.1:9/v1").model == ""
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:

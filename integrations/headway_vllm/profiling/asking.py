@@ -1,9 +1,10 @@
-"""Streamed requests to an OpenAI-compatible server, with the time of every chunk."""
+"""Streamed requests to a server with vLLM's completions API, with the time of every chunk."""
 
 import asyncio
 import json
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +13,23 @@ import aiohttp
 from headway.core.errors import ConfigError
 from headway.core.types import Seconds
 
-TROUBLES = (aiohttp.ClientError, OSError, TimeoutError)
+OK = 200
+REFUSED = (401, 403)
+NOT_FOUND = 404
+NEEDS = (
+    "it must take min_tokens, ignore_eos and stream_options with /completions, as vLLM does: other "
+    "engines cannot be measured by this command"
+)
+TROUBLES = (aiohttp.ClientError, OSError, ValueError)
 WORDS = ("ba", "de", "ki", "lo", "mu", "na", "po", "ra", "su", "te", "vo", "zi")
+CALIBRATION_WORDS = 60
 
 
 @dataclass(slots=True, kw_only=True)
 class Timed:
     """One request: when it was sent, when its chunks came (one clock, seconds), its tokens."""
 
-    sent_at: Seconds
+    sent_at: Seconds = 0.0
     chunks_at: list[Seconds] = field(default_factory=list)
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -45,7 +54,7 @@ class Asker:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._rng = random.Random(time.time_ns())  # what a cache has seen is of no use here
-        self.tokens_per_word = 1.0
+        self.tokens_per_word = 4.0
 
     async def __aenter__(self) -> "Asker":
         connector = aiohttp.TCPConnector(limit=0)
@@ -59,13 +68,17 @@ class Asker:
             await self._session.close()
 
     async def page(self, path: str) -> str | None:
-        """A page below the server's root, or None if it does not have it."""
-        address = f"{self.url.removesuffix('/v1')}{path}"
+        """A page (below the base URL, or with a leading ``/`` below the server's root), if any."""
+        root = self.url.removesuffix("/v1")
+        address = f"{root}{path}" if path.startswith("/") else f"{self.url}/{path}"
         try:
             async with self._there().get(address, headers=self._headers) as response:
-                return await response.text() if response.status == 200 else None
+                text = await response.text()
         except TROUBLES as error:
             raise _cannot(address, error) from None
+        if response.status in REFUSED:
+            raise ConfigError(f"{address} answers {response.status}: name its key with --api-key")
+        return text if response.status == OK else None
 
     def prompt(self, tokens: int) -> str:
         """About `tokens` tokens that nobody has sent before."""
@@ -77,13 +90,23 @@ class Asker:
 
     async def calibrate(self) -> None:
         """Learn how many tokens a word of `prompt` takes, and warm the server up."""
-        words = 200
-        done = await self.ask(self.prompt(words), output_tokens=2)
-        if done.prompt_tokens:
-            self.tokens_per_word = done.prompt_tokens / words
+        prompt = self.prompt(int(CALIBRATION_WORDS * self.tokens_per_word))
+        done = await self.ask(prompt, output_tokens=4)
+        if not done.prompt_tokens or done.output_tokens != 4:
+            wrote = f"wrote {done.output_tokens} tokens instead of 4"
+            what = wrote if done.prompt_tokens else "tells no token counts in its stream"
+            raise ConfigError(f"{self.url} {what}: {NEEDS}")
+        self.tokens_per_word = done.prompt_tokens / CALIBRATION_WORDS
 
-    async def ask(self, prompt: str, *, output_tokens: int, priority: int | None = None) -> Timed:
-        """Send a request that writes exactly so many tokens (where the server can be told)."""
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        output_tokens: int,
+        priority: int | None = None,
+        timed: Timed | None = None,
+    ) -> Timed:
+        """Send a request that writes exactly so many tokens; `timed` may be watched meanwhile."""
         body: dict[str, Any] = {
             "model": self.model,
             "prompt": prompt,
@@ -96,17 +119,16 @@ class Asker:
         }
         if priority is not None:
             body["priority"] = priority
-        timed = Timed(sent_at=time.perf_counter())
+        timed = timed or Timed()
+        timed.sent_at = time.perf_counter()
         address = f"{self.url}/completions"
-        session = self._there()
         try:
-            async with session.post(address, json=body, headers=self._headers) as response:
-                if response.status != 200:
+            async with self._there().post(address, json=body, headers=self._headers) as response:
+                if response.status != OK:
                     said = (await response.text())[:300]
-                    raise ConfigError(f"{address} answers {response.status}: {said}")
+                    raise ConfigError(f"{address} answers {_refusal(response.status, said)}")
                 async for line in response.content:
-                    if refusal := _take(timed, line):
-                        raise ConfigError(f"{address} answers {refusal}")
+                    _take(timed, line, address)
         except TROUBLES as error:
             raise _cannot(address, error) from None
         if not timed.chunks_at:
@@ -130,13 +152,23 @@ def _cannot(address: str, error: Exception) -> ConfigError:
     return ConfigError(f"{address} cannot be asked: {str(error) or type(error).__name__}")
 
 
-def _take(timed: Timed, line: bytes) -> str:
-    """One line of a stream of server-sent events; the error that it tells, or nothing."""
-    if not line.startswith(b"data:") or line.startswith(b"data: [DONE]"):
-        return ""
+def _refusal(status: int, said: str) -> str:
+    if status in REFUSED:
+        return f"{status}: name its key with --api-key"
+    if status == NOT_FOUND:
+        return f"{status}: is /v1 missing in the URL? {said}"
+    return f"{status}: {said}" if status >= 500 else f"{status}: {said} ({NEEDS})"
+
+
+def _take(timed: Timed, line: bytes, address: str) -> None:
+    """One line of a stream of server-sent events. Raises `ConfigError` for an error in it."""
+    if not line.startswith(b"data:") or line[5:].strip() == b"[DONE]":
+        return
     part = json.loads(line[5:])
-    if error := part.get("error"):
-        return f"{error.get('code')}: {error.get('message')}"
+    if not isinstance(part, Mapping):
+        raise ValueError(f"no event of a completion: {line[:100]!r}")
+    if isinstance(error := part.get("error"), Mapping):
+        raise ConfigError(f"{address} answers {error.get('code')}: {error.get('message')}")
     if part.get("choices"):
         timed.chunks_at.append(time.perf_counter())
     usage = part.get("usage")
@@ -145,4 +177,3 @@ def _take(timed: Timed, line: bytes) -> str:
         timed.output_tokens = usage.get("completion_tokens") or 0
         details = usage.get("prompt_tokens_details") or {}
         timed.cached_tokens = details.get("cached_tokens") or 0
-    return ""

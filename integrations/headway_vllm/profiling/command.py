@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from headway_vllm.profiling.ladder import Limits
 
 if TYPE_CHECKING:
     from headway_vllm.profiling.measuring import Measured
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="A server's base URL, with /v1.")]
 ModelOption = Annotated[
@@ -69,39 +72,58 @@ def profile(  # noqa: PLR0913  # one parameter an option
 
     Loads the server for a minute or so: not for one that others use now.
     """
-    # only here: other commands should not wait for matplotlib
-    from headway_vllm.profiling.picture import draw
-    from headway_vllm.profiling.poolfile import model_at, write_profile
-    from headway_vllm.profiling.showing import as_data, show
-
-    url = _checked_url(url)
     console = wide_console()
-    if pool is not None and not model:
-        model = model_at(pool, url)
+    try:
+        # only here: other commands should not wait for them, and they are of the extra
+        from headway_vllm.profiling.picture import draw
+        from headway_vllm.profiling.poolfile import PoolFile
+        from headway_vllm.profiling.showing import as_data, show
+    except ImportError as error:
+        raise ConfigError(
+            f"{error.name} is not installed: headway profile needs pip install 'headway[vllm]'"
+        ) from None
+    url = _checked_url(url)
+    file = PoolFile(pool, url) if pool is not None else None
+    key = _key(api_key or (file.api_key if file is not None else ""))
+    model = model or (file.model if file is not None else "")
+    if file is not None and model:
+        file.check(model)
     given = Limits(seats=seats, step_tokens=step_tokens or 0)
-    measured = asyncio.run(_measured(url, model, _key(api_key), given=given, prove=order))
+    measured = asyncio.run(_measured(url, model, key, given=given, prove=order))
     show(console, measured)
-    if plot is not None:
-        draw(measured, plot)
-        console.print(f"fit against points: {plot}")
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_data(measured), indent=1) + "\n", encoding="utf-8")
-    if pool is not None:
-        ids = write_profile(pool, url, measured)
+    if file is not None:
+        ids = file.write(measured)
         console.print(f"{pool}: profile written for {', '.join(ids)}; headway reload takes it over")
+    try:
+        if json_file is not None:
+            text = json.dumps(as_data(measured), indent=1)
+            json_file.write_text(text + "\n", encoding="utf-8")
+        if plot is not None:
+            draw(measured, plot)
+            console.print(f"fit against points: {plot}")
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
         raise ConfigError(f"{url!r} is no base URL: write http://HOST:PORT/v1")
     return url.rstrip("/")
 
 
 def _key(name: str) -> str:
+    """The key that an environment variable holds. What is no name of one is never shown."""
     if not name:
         return ""
-    found = os.environ.get(name.removeprefix("os.environ/"))
+    name = name.removeprefix("os.environ/")
+    if not VARIABLE.fullmatch(name):
+        raise ConfigError("--api-key takes the NAME of an environment variable, not the key itself")
+    found = os.environ.get(name)
     if found is None:
         raise ConfigError(f"--api-key {name}: that environment variable is not set")
     return found
@@ -109,13 +131,16 @@ def _key(name: str) -> str:
 
 async def _measured(url: str, model: str, key: str, *, given: Limits, prove: bool) -> "Measured":
     from headway_vllm.flags import local_command
+    from headway_vllm.nature import local_port
     from headway_vllm.profiling.asking import Asker
     from headway_vllm.profiling.measuring import found_limits, found_model, measure
 
     async with Asker(url, model, key=key) as asker:
         asker.model, context_tokens = await found_model(asker)
-        command = local_command(urlsplit(url).port or 80) if _is_here(url) else ()
-        told = await found_limits(asker, context_tokens, command=command)
+        port = local_port(url)
+        told = await found_limits(
+            asker, context_tokens, command=() if port is None else local_command(port)
+        )
         limits = Limits(
             context_tokens=told.context_tokens,
             seats=given.seats or told.seats,
@@ -130,7 +155,3 @@ async def _measured(url: str, model: str, key: str, *, given: Limits, prove: boo
                 progress.update(task, description=what, completed=done, total=total)
 
             return await measure(asker, limits=limits, prove=prove, told=tell)
-
-
-def _is_here(url: str) -> bool:
-    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")

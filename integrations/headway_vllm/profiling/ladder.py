@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from headway.core.errors import ConfigError
-from headway.core.types import Seconds
 
 PROMPTS = (256, 512, 1024, 2048, 4096)
 """Lengths at which prefill is measured: the longest ones that fit."""
@@ -73,9 +72,3 @@ def decode_rungs(limits: Limits) -> tuple[Rung, ...]:
             "tells what a sequence and its context cost"
         )
     return tuple(found)
-
-
-def expected_s(rung: Rung, prefill_s: Seconds, step_s: Seconds) -> Seconds:
-    """About how long a rung takes."""
-    prompts_s = rung.sequences * rung.prompt_tokens * prefill_s
-    return prompts_s + rung.output_tokens * step_s

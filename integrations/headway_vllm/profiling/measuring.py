@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from headway.core.errors import ConfigError
@@ -21,8 +21,8 @@ from headway_vllm.profiling.ordering import heeds_priority
 from headway_vllm.profiling.points import decode_point, prefill_point
 
 REPEATS = 2
-MOST_AT_ONCE = 64
-PROVABLE_SEATS = 64
+MOST_AT_ONCE = 512
+"""Requests by which seats are found: a server that runs all of them has more."""
 
 Told = Callable[[str, int, int], None]
 """What is measured now, and how many steps of how many are done."""
@@ -39,6 +39,8 @@ class Measured:
     decode: tuple[DecodePoint, ...]
     fitted: Fit
     heeds_urgency: bool | None
+    unproved: str
+    """Why it is not known whether urgency is heeded; empty if it is, or nobody asked."""
 
 
 async def measure(asker: Asker, *, limits: Limits, prove: bool, told: Told) -> Measured:
@@ -65,19 +67,22 @@ async def measure(asker: Asker, *, limits: Limits, prove: bool, told: Told) -> M
         if (known := prefill_point(repeats, overhead_s=overhead_s)) is not None:
             prefill.append(known)
         done += 1
+    fitted = fit(prefill=prefill, decode=decode, step_tokens=limits.step_tokens)
     told("whether priorities are heeded", done, total)
-    heeds = None
-    if prove and limits.seats is not None and limits.seats <= PROVABLE_SEATS:
-        heeds = await heeds_priority(asker, limits.seats)
-    told("fit", total, total)
+    heeds, unproved = None, ""
+    if prove:
+        longest_s = max(point.seconds for point in decode)
+        heeds, unproved = await heeds_priority(asker, limits, longest_s)
+    told("done", total, total)
     return Measured(
         model=asker.model,
         limits=limits,
         overhead_s=overhead_s,
         prefill=tuple(prefill),
         decode=tuple(decode),
-        fitted=fit(prefill=prefill, decode=decode, step_tokens=limits.step_tokens),
+        fitted=fitted,
         heeds_urgency=heeds,
+        unproved=unproved,
     )
 
 
@@ -96,20 +101,18 @@ async def _with_seats(asker: Asker, limits: Limits) -> Limits:
         return limits
     room = limits.kv_tokens or 1 << 30
     count = min(MOST_AT_ONCE, room // (2 * SHORT_PROMPT))
-    asking = asyncio.create_task(asker.together(count, 16, 24))
     seats: int | None = None
-    while not asking.done():
-        gauges = await gauges_of(asker)
-        if gauges is not None and gauges.waiting and gauges.running:
-            seats = max(seats or 0, gauges.running)
-        await asyncio.sleep(0.05)
-    await asking
-    return Limits(
-        context_tokens=limits.context_tokens,
-        seats=seats,
-        kv_tokens=limits.kv_tokens,
-        step_tokens=limits.step_tokens,
-    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(asker.together(count, 16, 24))
+            while not asking.done():
+                gauges = await gauges_of(asker)
+                if gauges is not None and gauges.waiting and gauges.running:
+                    seats = max(seats or 0, gauges.running)
+                await asyncio.sleep(0.05)
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return replace(limits, seats=seats)
 
 
 async def gauges_of(asker: Asker) -> Gauges | None:
@@ -123,7 +126,7 @@ async def found_model(asker: Asker) -> tuple[str, int | None]:
 
     Raises `ConfigError` that lists the models if there are several, or none of that name.
     """
-    text = await asker.page("/v1/models")
+    text = await asker.page("models")
     served = read_models(text, asker.model) if text is not None else None
     names = served.names if served is not None else ()
     if asker.model:
@@ -140,10 +143,19 @@ async def found_model(asker: Asker) -> tuple[str, int | None]:
 async def found_limits(
     asker: Asker, context_tokens: int | None, *, command: tuple[str, ...]
 ) -> Limits:
-    """What the server tells of its sizes; `command` is its command line where that is known."""
+    """What the server tells of its sizes; `command` is its command line where that is known.
+
+    Raises `ConfigError` for a server that sleeps, or is in use.
+    """
     info = await asker.page("/server_info?config_format=json")
     flags: Flags = read_server_info(info) if info is not None else read_command(command)
     gauges = await gauges_of(asker)
+    if gauges is not None and gauges.asleep:
+        raise ConfigError(f"{asker.url} sleeps: ask for its /wake_up first")
+    if gauges is not None and gauges.running:
+        raise ConfigError(
+            f"{asker.url} runs {gauges.running} requests of others now: measure it when it is idle"
+        )
     seats = flags.seats
     if seats is None and gauges is not None:
         seats = gauges.seats

@@ -1,21 +1,25 @@
 """Writes a measured profile into headway.yaml, and leaves everything else as it was."""
 
 import os
+import re
 import tempfile
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from headway.client.poolview import normal_url
 from headway.core.errors import ConfigError
 from headway_vllm.profiling.measuring import Measured
 
 DIGITS = 4
+THIS_MACHINE = re.compile(r"//(127\.0\.0\.1|\[::1\])(?=[:/]|$)")
+DEEPER = re.compile(r"^\w[^:\n]*:[ ]*\n([ ]+)\w", re.MULTILINE)
 
 
 def profile_of(measured: Measured) -> dict[str, Any]:
@@ -34,74 +38,104 @@ def profile_of(measured: Measured) -> dict[str, Any]:
     return found
 
 
-def write_profile(path: Path, url: str, measured: Measured) -> tuple[str, ...]:
-    """Put it into every endpoint of that URL and model; the ids of these.
+class PoolFile:
+    """A pool file and its endpoints at one URL. Raises `ConfigError` if it cannot be read."""
 
-    Comments and order stay. Raises `ConfigError` for a file that cannot be read or has none.
-    """
-    yaml, content, entries = _read(path)
-    wanted = [one for one in entries if _serves(one, url, measured.model)]
-    if not wanted:
-        known = ", ".join(f"{one.get('url')} ({one.get('model')})" for one in entries) or "none"
-        raise ConfigError(
-            f"{path}: has no endpoint with url {url} and model {measured.model}; it has: {known}"
-        )
-    for entry in wanted:
-        kept = entry.get("profile")
-        wakes = kept.get("wake_s") if isinstance(kept, dict) else None
-        entry["profile"] = profile_of(measured) | ({"wake_s": wakes} if wakes else {})
-        if measured.overhead_s > 0:
-            entry["rtt"] = _short(measured.overhead_s)
-        if measured.heeds_urgency is not None:
-            entry["heeds_urgency"] = measured.heeds_urgency
-    text = StringIO()
-    yaml.dump(content, text)
-    _replace(path, text.getvalue())
-    return tuple(str(one.get("id")) for one in wanted)
+    def __init__(self, path: Path, url: str) -> None:
+        self.path = path.resolve()
+        self._url = url
+        self._yaml = YAML()
+        self._yaml.preserve_quotes = True
+        self._yaml.width = 1 << 16
+        self._yaml.representer.add_representer(float, _written)
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            self._content = self._yaml.load(text)
+            _, indent, offset = load_yaml_guess_indent(text)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: is no YAML: {error}") from None
+        if indent is not None:
+            self._yaml.indent(sequence=indent, offset=offset)
+        if deeper := DEEPER.search(text):
+            self._yaml.indent(mapping=len(deeper[1]))
+        content = self._content
+        endpoints = content.get("endpoints") if isinstance(content, dict) else None
+        self._all = [one for one in endpoints or () if isinstance(one, CommentedMap)]
+        self._here = [one for one in self._all if _same(str(one.get("url", "")), url)]
+
+    @property
+    def model(self) -> str:
+        """The model of the endpoints there; empty if there are none, or several."""
+        models = {str(one.get("model")) for one in self._here}
+        return models.pop() if len(models) == 1 else ""
+
+    @property
+    def api_key(self) -> str:
+        """The reference to the key of the endpoints there; empty if they have none, or several."""
+        keys = {str(one.get("api_key") or "") for one in self._here}
+        return keys.pop() if len(keys) == 1 else ""
+
+    def check(self, model: str) -> list[CommentedMap]:
+        """The endpoints of that model there. Raises `ConfigError` if a profile has no place."""
+        wanted = [one for one in self._here if one.get("model") == model]
+        if not wanted:
+            known = ", ".join(f"{one.get('url')} ({one.get('model')})" for one in self._all)
+            raise ConfigError(
+                f"{self.path}: has no endpoint with url {self._url} and model {model}; it has: "
+                f"{known or 'none'}"
+            )
+        for one in wanted:
+            shared = [one, one.get("profile")]
+            if any(isinstance(part, CommentedMap) and _is_shared(part) for part in shared):
+                raise ConfigError(
+                    f"{self.path}: endpoint {one.get('id')} shares its keys with others (an anchor "
+                    "or <<): write it out, or leave out --pool and copy what is shown"
+                )
+        return wanted
+
+    def write(self, measured: Measured) -> tuple[str, ...]:
+        """Put it into every endpoint of that URL and model; the ids of these.
+
+        Only measured keys change. Raises `ConfigError` as `check` does, or if it cannot write.
+        """
+        wanted = self.check(measured.model)
+        for entry in wanted:
+            if not isinstance(entry.get("profile"), CommentedMap):
+                _put(entry, "profile", CommentedMap())
+            for key, value in profile_of(measured).items():
+                _put(entry["profile"], key, value)
+            if measured.overhead_s > 0:
+                _put(entry, "rtt", _short(measured.overhead_s))
+            if measured.heeds_urgency is not None:
+                _put(entry, "heeds_urgency", measured.heeds_urgency)
+        text = StringIO()
+        self._yaml.dump(self._content, text)
+        try:
+            _replace(self.path, text.getvalue())
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be written: {error.strerror}") from None
+        return tuple(str(one.get("id")) for one in wanted)
 
 
-def model_at(path: Path, url: str) -> str:
-    """The model of the pool's only endpoint at `url`; empty if there are none or several."""
-    models = {
-        str(one.get("model")) for one in _read(path)[2] if _same(str(one.get("url", "")), url)
-    }
-    return models.pop() if len(models) == 1 else ""
+def _put(entry: CommentedMap, key: str, value: Any) -> None:
+    """Set a key; a new one goes before the last, whose comments may belong to what comes next."""
+    if key in entry or not entry:
+        entry[key] = value
+    else:
+        entry.insert(len(entry) - 1, key, value)
 
 
-def _read(path: Path) -> tuple[YAML, Any, list[dict[str, Any]]]:
-    """The file, to be written back, and its endpoints."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1 << 16
-    yaml.representer.add_representer(float, _written)
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text)
-        _, indent, offset = load_yaml_guess_indent(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: is no YAML: {error}") from None
-    if indent is not None:
-        yaml.indent(sequence=indent, offset=offset)
-    endpoints = content.get("endpoints") if isinstance(content, dict) else None
-    entries = [one for one in endpoints or () if isinstance(one, dict)]
-    return yaml, content, entries
-
-
-def _serves(entry: dict[str, Any], url: str, model: str) -> bool:
-    return _same(str(entry.get("url", "")), url) and entry.get("model") == model
+def _is_shared(part: CommentedMap) -> bool:
+    """Whether other entries take keys of this one, or this one of others."""
+    return part.yaml_anchor() is not None or bool(part.merge)
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two base URLs are the same, however the host of this machine is written."""
-
-    def parts(url: str) -> tuple[str, str, int | None, str]:
-        split = urlsplit(url.rstrip("/"))
-        host = (split.hostname or "").replace("127.0.0.1", "localhost")
-        return split.scheme, host, split.port, split.path
-
-    return parts(one) == parts(other)
+    """Whether two base URLs are the same, however this machine is written."""
+    first, second = (THIS_MACHINE.sub("//localhost", normal_url(url)) for url in (one, other))
+    return first == second
 
 
 def _written(representer: Any, value: float) -> Any:

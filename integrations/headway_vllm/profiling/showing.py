@@ -39,9 +39,9 @@ def show(console: Console, measured: Measured) -> None:
     heeds = {
         True: "it serves its queue by priority (proved by order)",
         False: "it IGNORES priorities: start vLLM with --scheduling-policy priority",
-        None: "whether it heeds priorities could not be told",
+        None: f"whether it heeds priorities is not known: {measured.unproved or 'not asked'}",
     }
-    console.print(heeds[measured.heeds_urgency])
+    console.print(heeds[measured.heeds_urgency], soft_wrap=True)
 
 
 def as_data(measured: Measured) -> dict[str, Any]:

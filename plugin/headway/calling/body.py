@@ -99,6 +99,9 @@ def kept_by_server(body: Body) -> str:
     return ""
 
 
+MOST_QUEUE_MS = 1e9
+
+
 class Answer:
     """What is worth knowing of an answer, gathered from one object or from a stream's chunks.
 
@@ -143,7 +146,7 @@ class Answer:
             self.output_tokens = field(usage, "completion_tokens")
             self.cached_tokens = field(field(usage, "prompt_tokens_details"), "cached_tokens")
         queue_ms = field(field(part, "metrics"), "queue_time_ms")
-        if isinstance(queue_ms, int | float):
+        if isinstance(queue_ms, int | float) and 0 <= queue_ms <= MOST_QUEUE_MS:
             self.queue_s = queue_ms / 1000.0
         for choice in field(part, "choices") or ():
             reason = field(choice, "finish_reason")

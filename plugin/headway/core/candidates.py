@@ -4,8 +4,11 @@ Who may stand in for whom is the user's to say (pool names), a node or run may
 narrow it, and what a request needs rules out models that cannot do it.
 """
 
+from collections.abc import Mapping
+
 from headway.core.facts import CallReady
 from headway.core.pool import EndpointSpec, Pool
+from headway.core.types import EndpointId
 
 
 def allowed_models(pool: Pool, ask: CallReady) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -52,10 +55,21 @@ def _named(pool: Pool, model: str, names: tuple[str, ...]) -> bool:
     return model in names or any(spec.id in names for spec in pool.serving(model))
 
 
+def _limit(spec: EndpointSpec, limits: Mapping[EndpointId, int | None] | None) -> float:
+    known = spec.context_tokens if limits is None else limits.get(spec.id)
+    return float("inf") if known is None else known
+
+
 def candidates(
-    pool: Pool, ask: CallReady, prompt_tokens: int
+    pool: Pool,
+    ask: CallReady,
+    prompt_tokens: int,
+    limits: Mapping[EndpointId, int | None] | None = None,
 ) -> tuple[tuple[EndpointSpec, ...], dict[str, str]]:
-    """Endpoints that may serve `ask`, and for each other endpoint of the pool why it may not."""
+    """Endpoints that may serve `ask`, and for each other endpoint of the pool why it may not.
+
+    `limits` are the endpoints' longest contexts in tokens, where more is known than declared.
+    """
     models, why_not = allowed_models(pool, ask)
     pinned = {name for name in ask.models if any(spec.id == name for spec in pool.endpoints)}
     chosen = []
@@ -67,8 +81,8 @@ def candidates(
                 excluded[spec.id] = why
             elif pinned and model not in ask.models and spec.id not in pinned:
                 excluded[spec.id] = f"the run or node asks for {', '.join(ask.models)}"
-            elif spec.context_tokens is not None and need_tokens > spec.context_tokens:
-                excluded[spec.id] = f"{need_tokens} tokens do not fit into {spec.context_tokens}"
+            elif need_tokens > (limit := _limit(spec, limits)):
+                excluded[spec.id] = f"{need_tokens} tokens do not fit into {limit:.0f}"
             else:
                 chosen.append(spec)
     taken = {spec.id for spec in chosen}

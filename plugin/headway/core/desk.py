@@ -53,6 +53,7 @@ class CallDesk:
         self._view = view
         self._filtered_pool: Pool | None = None
         self._filtered: dict[tuple[object, ...], tuple[tuple[EndpointId, ...], dict[str, str]]] = {}
+        self._limits: dict[EndpointId, int | None] = {}
         self._least_context: int | None = None
 
     def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
@@ -87,20 +88,25 @@ class CallDesk:
             if failed and earlier.endpoint is not None:
                 call.avoid += (earlier.endpoint,)
 
+    def forget_filtered(self) -> None:
+        """What is known of endpoints has changed: look at candidates anew."""
+        self._filtered_pool = None
+
     def find_candidates(self, call: Call, pool: Pool) -> None:
         """Fill in who may serve the call in `pool`, and why others may not."""
         ask = call.ask
         if pool is not self._filtered_pool:
             self._filtered_pool, self._filtered = pool, {}
-            sizes = [spec.context_tokens for spec in pool.endpoints]
-            self._least_context = min((size for size in sizes if size is not None), default=None)
+            self._limits = {one.id: one.context_tokens_limit for one in self._endpoints.values()}
+            sizes = [size for size in self._limits.values() if size is not None]
+            self._least_context = min(sizes, default=None)
         need_tokens = call.prompt_tokens + (ask.max_tokens or 0)
         fits = self._least_context is None or need_tokens <= self._least_context
         # where every endpoint is large enough, like questions have like candidates
         alike = (ask.pool_name, ask.needs, ask.models, ask.loop_model, ask.endpoints)
         found = self._filtered.get(alike) if fits else None
         if found is None:
-            chosen, excluded = candidates(pool, ask, call.prompt_tokens)
+            chosen, excluded = candidates(pool, ask, call.prompt_tokens, self._limits)
             found = (tuple(spec.id for spec in chosen), excluded)
             if fits and len(self._filtered) < MAX_FILTERED:
                 self._filtered[alike] = found

@@ -101,6 +101,7 @@ class Endpoint:
     awake_at: Seconds = 0.0
     version: str = ""
     heeds_urgency: bool | None = None
+    told_context_tokens: int | None = None
     prefills: "PrefillLine | None" = None
     _served_below: int = 0
     _full_looks: int = 0
@@ -120,6 +121,12 @@ class Endpoint:
         self.seats = self.profile.seats if self.profile.seats is not None else self.seats
         self.kv_tokens = self.profile.kv_tokens or self.kv_tokens
         return self
+
+    @property
+    def context_tokens_limit(self) -> int | None:
+        """The longest prompt and answer that it takes: as declared, or less if it says so."""
+        known = [one for one in (self.spec.context_tokens, self.told_context_tokens) if one]
+        return min(known, default=None)
 
     @property
     def id(self) -> EndpointId:
@@ -346,8 +353,9 @@ class Endpoint:
         if not fact.reachable:
             return
         self.version = fact.version or self.version
-        if fact.heeds_urgency is not None:
-            self.heeds_urgency = fact.heeds_urgency
+        self.heeds_urgency = fact.heeds_urgency
+        if fact.context_tokens is not None:
+            self.told_context_tokens = fact.context_tokens
         if fact.kv_tokens and fact.kv_tokens > 0 and self.profile.kv_tokens is None:
             self.kv_tokens = fact.kv_tokens
         if self.profile.seats is None:

@@ -184,7 +184,7 @@ class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
     """What a look at an endpoint's health and metrics told; None means that it did not say.
 
     `restarted`: since the last look; what was cached there is gone. `heeds_urgency`: whether its
-    own queue is served by priority. `preemptions` are counted since the engine started.
+    own queue is served by priority.
     `lost_prefixes` are runs whose prefix has left its cache since the last look.
     """
 
@@ -201,7 +201,6 @@ class EndpointSeen(Fact, frozen=True, kw_only=True, tag="endpoint_seen"):
     version: str = ""
     context_tokens: int | None = None
     heeds_urgency: bool | None = None
-    preemptions: int | None = None
     lost_prefixes: tuple[RunId, ...] = ()
 
 

@@ -16,6 +16,11 @@ JUDGED_BY_LOOP = "loop"
 JUDGED_BY_FEEDBACK = "feedback"
 
 
+def _believed(queue_s: Seconds | None, most_s: Seconds) -> Seconds | None:
+    """What an engine said of a call's time in its queue, if that can be true (NaN cannot)."""
+    return queue_s if queue_s is not None and 0.0 <= queue_s <= most_s else None
+
+
 class Teacher:
     """Turns what happened into what predictors learn."""
 
@@ -42,11 +47,11 @@ class Teacher:
             self._foresight.output_tokens.learn(query, float(ended.output_tokens))
             # one that stood in the engine's queue tells of that queue, not of the engine's speed,
             # unless the engine told how long it stood there
-            told = ended.queue_s is not None or load.had_room
-            if told and load.output_tokens > 0 and call.released_at is not None:
+            queue_s = _believed(ended.queue_s, at - load.released_at)
+            if (queue_s is not None or load.had_room) and load.output_tokens > 0:
                 share = ended.output_tokens / load.output_tokens
                 predicted_s = call.service_s * max(share, 0.05)
-                real_s = at - call.released_at - (ended.queue_s or 0.0)
+                real_s = at - load.released_at - (queue_s or 0.0)
                 endpoint.observed(predicted_s, real_s, at_speed=load.speed)
 
     def call_followed(self, call: Call, same_endpoint: bool) -> None:

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from headway.core.books import Books
 from headway.core.commands import Notice
 from headway.core.endpoints import Endpoint
 from headway.core.facts import EndpointSeen
-from headway.core.pool import Pool
 from headway.core.types import Seconds
 
 OUTAGE_GRACE_S = 15.0
@@ -37,14 +34,15 @@ class Notices:
 
 
 class Lookout:
-    """Applies `EndpointSeen` to an endpoint, the books and the pool."""
+    """Applies `EndpointSeen` to an endpoint and the books."""
 
     def __init__(self, books: Books, notices: Notices) -> None:
         self._books = books
         self._notices = notices
 
-    def seen(self, endpoint: Endpoint, fact: EndpointSeen, pool: Pool, at: Seconds) -> Pool:
-        """The pool as it is now known to be: the same one, or with the endpoint's true limits."""
+    def seen(self, endpoint: Endpoint, fact: EndpointSeen, at: Seconds) -> bool:
+        """Take it in; whether the endpoint takes longer or shorter calls than was known."""
+        limit = endpoint.context_tokens_limit
         was_reachable = endpoint.reachable
         endpoint.seen(fact, at)
         if was_reachable and not endpoint.reachable:
@@ -61,7 +59,9 @@ class Lookout:
         if fact.heeds_urgency is False:
             told = f"{endpoint.id} heeds no urgency: start it with --scheduling-policy priority"
             self._notices.say("urgency_ignored", endpoint.id, told)
-        return self._limits(endpoint, fact, pool)
+        elif fact.heeds_urgency:
+            self._notices.over("urgency_ignored", endpoint.id)
+        return endpoint.context_tokens_limit != limit
 
     def _down(self, endpoint: Endpoint, fact: EndpointSeen, at: Seconds) -> None:
         self._notices.over("endpoint_up", endpoint.id)
@@ -79,11 +79,3 @@ class Lookout:
         for run in self._books.runs.values():
             if run.last_endpoint == endpoint.id:
                 run.last_endpoint = ""
-
-    def _limits(self, endpoint: Endpoint, fact: EndpointSeen, pool: Pool) -> Pool:
-        """A context that is not declared, or declared longer than the server takes, is told."""
-        told, declared = fact.context_tokens, endpoint.spec.context_tokens
-        if told is None or (declared is not None and declared <= told):
-            return pool
-        endpoint.spec = msgspec.structs.replace(endpoint.spec, context_tokens=told)
-        return pool.with_endpoint(endpoint.spec)

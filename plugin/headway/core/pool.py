@@ -100,11 +100,6 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The same pool in another mode."""
         return msgspec.structs.replace(self, mode=mode)
 
-    def with_endpoint(self, spec: EndpointSpec) -> "Pool":
-        """The same pool with another declaration of the endpoint of that id."""
-        endpoints = tuple(spec if one.id == spec.id else one for one in self.endpoints)
-        return msgspec.structs.replace(self, endpoints=endpoints)
-
     def endpoint(self, endpoint_id: EndpointId) -> EndpointSpec:
         """The endpoint of that id. Raises `UnknownEndpoint`: the caller should skip it."""
         for spec in self.endpoints:

@@ -333,7 +333,9 @@ class Scheduler:
         endpoint = self.endpoints.get(fact.endpoint)
         if endpoint is None:
             return
-        self.pool = self._lookout.seen(endpoint, fact, self.pool, at)
+        if self._lookout.seen(endpoint, fact, at):
+            self._desk.forget_filtered()
+            self._filter_waiting(at)
 
     def _timer_fired(self, _fact: TimerFired, _client: ClientId, _at: Seconds) -> None:
         self._timer_at = None
@@ -363,6 +365,10 @@ class Scheduler:
                 gone.leaving = True
                 self.endpoints[gone.id] = gone
         relate(self.endpoints.values())
+        self._filter_waiting(at)
+
+    def _filter_waiting(self, at: Seconds) -> None:
+        """The pool, or what is known of it, is another: who may serve the waiting calls now?"""
         for call in list(self.books.waiting.values()):
             self._desk.find_candidates(call, self.pool)
             if call.candidates:

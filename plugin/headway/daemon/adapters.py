@@ -4,14 +4,17 @@ An adapter knows an engine's pages; the time-out, the size limit, the credential
 connection are the scraper's (`Site`). An engine without an adapter is asked for its models.
 """
 
+import logging
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import NamedTuple, Protocol
 
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec
 from headway.core.types import Seconds
+
+log = logging.getLogger("headway.daemon.adapters")
 
 GROUP = "headway.engines"
 SLOW_FACTOR = 10
@@ -42,8 +45,8 @@ class Site(Protocol):
 
         `timeout_s` for a page that takes longer than others; a whole look has its limit too.
 
-        Raises `ServerError` for 500 and above, `OSError`, `TimeoutError` or `ValueError` if there
-        is no answer, or none that can be taken.
+        Raises `ServerError` for 500 and above, `OSError` (time-outs among them) or `ValueError` if
+        there is no answer, or none that can be taken.
         """
         ...
 
@@ -64,7 +67,7 @@ class Adapter(Protocol):
     """Makes watchers for one kind of engine."""
 
     @property
-    def every(self) -> float:
+    def interval_factor(self) -> float:
         """Looks are this many of the scraper's intervals apart."""
         ...
 
@@ -76,7 +79,7 @@ class Adapter(Protocol):
 class Listed:
     """For engines of which nothing is known: there if they answer when asked for their models."""
 
-    every: float = SLOW_FACTOR
+    interval_factor: float = SLOW_FACTOR
 
     def watch(self, site: Site) -> Watcher:
         """A watcher without memory."""
@@ -97,16 +100,24 @@ class _Listing:
 
 
 @cache
-def adapters() -> Mapping[str, Adapter]:
-    """Adapters by the engine's name in the pool file, from the entry points of `GROUP`."""
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+def _points() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
+@cache
 def adapter_of(engine: str) -> Adapter:
-    """The adapter for an engine."""
-    return adapters().get(engine) or Listed()
+    """The adapter for an engine; one that cannot be loaded is told once, and does without."""
+    point = _points().get(engine)
+    if point is None:
+        return Listed()
+    try:
+        adapter: Adapter = point.load()
+    except Exception:  # adapters may come from others: one must not blind the daemon
+        log.exception("the adapter for %s cannot be loaded (%s)", engine, point.value)
+        return Listed()
+    return adapter
 
 
 def shows_load(engine: str) -> bool:
     """Whether an engine tells how busy it is."""
-    return engine in adapters()
+    return engine in _points()

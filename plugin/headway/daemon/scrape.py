@@ -49,6 +49,7 @@ class Scraper:
         self._tasks: list[asyncio.Task[None]] = []
         self._specs: tuple[EndpointSpec, ...] = ()
         self._complaints: dict[EndpointId, str] = {}
+        self._defects: set[str] = set()
 
     async def watch(self, pool: Pool) -> None:
         """Watch the endpoints of `pool`, and no others."""
@@ -86,11 +87,12 @@ class Scraper:
         site = HttpSite(spec, self._session)
         try:
             watcher = adapter.watch(site)
-        except ConfigError as error:
-            log.error("endpoint %s: %s; it is only asked whether it is there", spec.id, error)
+        except Exception as error:  # noqa: BLE001  # adapters may come from others
+            why = str(error) if isinstance(error, ConfigError) else repr(error)
+            log.error("endpoint %s: %s; it is only asked whether it is there", spec.id, why)
             adapter = Listed()
             watcher = adapter.watch(site)
-        every_s = self._every_s * adapter.every
+        every_s = self._every_s * adapter.interval_factor
         last: EndpointSeen | None = None
         told_at = loop.time()
         try:
@@ -112,10 +114,12 @@ class Scraper:
                 return await watcher.look()
         except TimeoutError:
             return _gone(spec, f"no answer within {self._timeout_s:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             return _gone(spec, _reason(error))
         except Exception as error:  # adapters may come from others: one must not end the watch
-            log.exception("a defect of the adapter for %s", spec.engine)
+            if spec.engine not in self._defects:
+                self._defects.add(spec.engine)
+                log.exception("a defect of the adapter for %s", spec.engine)
             return EndpointSeen(endpoint=spec.id, reachable=True, error=f"adapter: {error!r}"[:300])
 
     def _log_change(self, spec: EndpointSpec, seen: EndpointSeen) -> None:
@@ -146,6 +150,14 @@ class HttpSite:
 
     async def get(self, path: str, *, timeout_s: Seconds | None = None) -> Page:
         """One page, whole; see `headway.daemon.adapters.Site`."""
+        try:
+            return await self._page(path, timeout_s)
+        except aiohttp.ClientError as error:
+            if isinstance(error, OSError):
+                raise
+            raise OSError(f"{type(error).__name__}: {error}") from error
+
+    async def _page(self, path: str, timeout_s: Seconds | None) -> Page:
         limit = self._session.timeout
         if timeout_s is not None:
             limit = aiohttp.ClientTimeout(total=timeout_s)
@@ -176,7 +188,7 @@ def _reason(error: Exception) -> str:
         return f"cannot connect: {os.strerror(number) if number else error.os_error}"
     if isinstance(error, ServerError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    return str(error) if type(error) is OSError else f"{type(error).__name__}: {error}"
 
 
 def _credential(spec: EndpointSpec) -> dict[str, str]:

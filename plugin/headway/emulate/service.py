@@ -206,7 +206,11 @@ class EmulatedServer:
                 user=str(body.get("user") or ""),
             )
         )
-        answer = lengthened(answer, read_limit(body, "min_tokens"))
+        least = read_limit(body, "min_tokens")
+        if least is not None and least > min(room, wanted.max_tokens or room):
+            told = "min_tokens must not be above max_tokens, nor what the context leaves"
+            raise BadRequest(told, param="min_tokens")
+        answer = lengthened(answer, least)
         answer, finish_reason = cut(answer, min(room, wanted.max_tokens or room))
         return prompt, Reply(
             id=f"{_ID_BEGINS[wanted.kind]}{request_id or next(self._ids)}",
