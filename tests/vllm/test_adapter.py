@@ -129,9 +129,9 @@ async def test_a_killed_server_is_gone_and_its_next_life_is_a_restart(paced: Pac
 async def test_flags_are_read_where_vllm_tells_them(odd: tuple[PacedPool, int]) -> None:
     pool, _ = odd
     async with watching(spec(pool, "narrow")) as seen:
-        await until(lambda: seen)
-    assert seen[0].heeds_urgency is True
-    assert seen[0].seats == 1
+        # at first vLLM takes seconds for this page; looks do not wait for it
+        await until(lambda: seen and seen[-1].heeds_urgency)
+    assert seen[-1].seats == 1
 
 
 async def test_one_that_sleeps_is_left_out_until_it_is_woken(odd: tuple[PacedPool, int]) -> None:
