@@ -8,7 +8,7 @@ OUT    ?= demo-out
 SIM    ?= simulate-out
 DATA   ?=
 
-.PHONY: help setup demo demo-quick demo-all demo-proxy simulate evaluate validity test vllm lint types imports \
+.PHONY: help setup demo demo-quick demo-all demo-proxy demo-vllm simulate evaluate validity test vllm lint types imports \
         wheel bench golden trace check clean
 
 help:            ## this list
@@ -38,6 +38,11 @@ demo-all: $(READY)   ## the demo with the arms on a LiteLLM Router too (under 8 
 demo-proxy: $(READY)   ## a shorter demo through LiteLLM's proxy, with and without Headway (under 5 minutes)
 	@mkdir -p $(OUT)
 	$(BIN)/headway demo --proxy --json $(OUT)/proxy.json --plot $(OUT)/proxy.png
+
+demo-vllm: $(READY)   ## the demo's arms on three real, paced vLLM servers (ten minutes; needs `make vllm` once)
+	@mkdir -p $(OUT)
+	$(BIN)/python -m tests.paced.install
+	$(BIN)/python -m tests.vllm.demo --json $(OUT)/vllm.json --plot $(OUT)/vllm.png
 
 simulate: $(READY)   ## the laboratory in ten seconds: every policy on a small generated workload
 	$(BIN)/headway simulate light --quick --out $(SIM)/light-quick

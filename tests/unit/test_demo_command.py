@@ -60,6 +60,7 @@ def _played(*, failed: bool = False, cpu: float = 0.2, plan: Plan | None = None)
         errors={ARMS[0]: ["code_generation 1: Boom('[why]')"] if failed else []},
         strains=tuple(Strain(arm=arm, cpu=cpu, lateness=0.01) for arm in ARMS),
         plan=plan or full_plan(1),
+        pool="3 x small",
         explained="because",
     )
 

@@ -40,6 +40,7 @@ def _played(strain: Strain, **arms: list[RunRecord]) -> Played:
         errors={},
         strains=(strain,),
         plan=full_plan(1),
+        pool="3 x small",
         explained="because",
     )
 

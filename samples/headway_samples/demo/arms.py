@@ -8,6 +8,7 @@ proxy in proxies.py; their names are here, with all the others.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from langchain_core.language_models import BaseChatModel
@@ -17,6 +18,7 @@ from headway.core.errors import ConfigError, nearest_name
 from headway_samples.code_generation.graph import SAMPLE as CODE_GENERATION
 from headway_samples.deep_research.graph import SAMPLE as DEEP_RESEARCH
 from headway_samples.demo.balancer import BalancedChat, Balancer, lanes_of
+from headway_samples.demo.stage import as_they_are
 from headway_samples.pool import LARGE, MIDDLE, MODELS, SMALL, SamplePool
 from headway_samples.sample import POOL_NAME, ChatFactory, Graph, Sample
 from headway_samples.support_chat.graph import SAMPLE as SUPPORT_CHAT
@@ -95,7 +97,13 @@ def parse_arms(text: str) -> tuple[str, ...]:
     return names
 
 
-def baseline(name: str, pool: SamplePool, *, seed: int) -> Arm:
+def baseline(
+    name: str,
+    pool: SamplePool,
+    *,
+    seed: int,
+    chats: Callable[[ChatFactory], ChatFactory] = as_they_are,
+) -> Arm:
     """An arm of undecorated graphs on a balancer of its own."""
     balancer = Balancer(lanes_of(pool.of(*MODELS), api_key=NO_KEY), seed=seed)
     allowed = BASELINES[name]
@@ -103,12 +111,14 @@ def baseline(name: str, pool: SamplePool, *, seed: int) -> Arm:
     def chat(node: str) -> BaseChatModel:
         return BalancedChat(balancer=balancer, models=allowed[node])
 
-    return undecorated(name, chat)
+    return undecorated(name, chats(chat))
 
 
-def headway_arm(pool: SamplePool) -> Arm:
+def headway_arm(
+    pool: SamplePool, *, chats: Callable[[ChatFactory], ChatFactory] = as_they_are
+) -> Arm:
     """The arm of decorated graphs; the daemon is the one that `SOCKET_VARIABLE` names."""
-    return decorated(HEADWAY, plain_chat(pool))
+    return decorated(HEADWAY, chats(plain_chat(pool)))
 
 
 def undecorated(name: str, chat: ChatFactory) -> Arm:

@@ -8,7 +8,7 @@ for it again by itself. Each begins with an empty folder, so with nothing learne
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,10 @@ from headway_samples.demo.arms import (
     use_daemon,
 )
 from headway_samples.demo.routers import router_arm
+from headway_samples.demo.stage import as_they_are
 from headway_samples.pool import SamplePool
 from headway_samples.processes import daemon
+from headway_samples.sample import ChatFactory
 
 HOME = "daemon"
 """The folder of the daemon that runs; afterwards it is called after its arm."""
@@ -44,7 +46,14 @@ class Opened:
 
 
 @contextlib.asynccontextmanager
-async def opened(name: str, pool: SamplePool, *, seed: int, folder: Path) -> AsyncIterator[Opened]:
+async def opened(
+    name: str,
+    pool: SamplePool,
+    *,
+    seed: int,
+    folder: Path,
+    chats: Callable[[ChatFactory], ChatFactory] = as_they_are,
+) -> AsyncIterator[Opened]:
     """The arm by name, inside the block; for Headway's with a fresh, untrained daemon."""
     async with contextlib.AsyncExitStack() as stack:
         plan = proxies.planned(name, pool, folder=folder) if name in PROXY_ARMS else None
@@ -59,12 +68,12 @@ async def opened(name: str, pool: SamplePool, *, seed: int, folder: Path) -> Asy
             running = await stack.enter_async_context(proxies.running(plan, daemon=socket, log=log))
             yield Opened(arm=proxies.proxy_arm(name, plan), socket=socket, proxy=running)
         elif name in STRATEGIES:
-            arm = await stack.enter_async_context(router_arm(name, pool))
+            arm = await stack.enter_async_context(router_arm(name, pool, chats=chats))
             yield Opened(arm=arm, socket=socket)
         elif name == HEADWAY:
-            yield Opened(arm=headway_arm(pool), socket=socket)
+            yield Opened(arm=headway_arm(pool, chats=chats), socket=socket)
         else:
-            yield Opened(arm=baseline(name, pool, seed=seed))
+            yield Opened(arm=baseline(name, pool, seed=seed, chats=chats))
 
 
 @contextlib.asynccontextmanager

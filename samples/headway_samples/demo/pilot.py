@@ -15,8 +15,8 @@ from headway.sim.knee import KneeSearch, Sureness
 from headway_samples.demo.arms import SAMPLES, baseline
 from headway_samples.demo.arrivals import Share, draw_arrivals
 from headway_samples.demo.driver import Load, Outcome, drive
+from headway_samples.demo.stage import Stage
 from headway_samples.pool import SamplePool
-from headway_samples.processes import emulator
 
 DEADLINE_FACTOR = {"interactive": 3.0, "batch": 6.0}
 LONGEST_S = 59.0
@@ -58,24 +58,28 @@ class Search:
     longest_s: float = LONGEST_S
 
 
-async def find_load(pool: SamplePool, how: Search, *, folder: Path, say: Say) -> Pilot:
+async def find_load(
+    pool: SamplePool, how: Search, *, stage: Stage, folder: Path, say: Say
+) -> Pilot:
     """Measure idle times, then search the knee until it is bracketed well or time is up."""
     started = time.perf_counter()
     say("pilot: idle times of large-only and least-busy")
-    on_large, balanced = await _idle(pool, folder=folder, mix=how.mix, runs=how.idle_runs)
+    on_large, balanced = await _idle(pool, how, stage=stage, folder=folder)
     deadlines = deadlines_of(on_large)
     idle_s = mean_completion(balanced)
     probes: list[tuple[float, float]] = []
 
     async def probe(rate: float) -> float:
         load = _load(rate, how, deadlines=deadlines, speedup=pool.speedup)
-        outcome = await drive(baseline("least-busy", pool, seed=len(probes)), load)
+        outcome = await drive(
+            baseline("least-busy", pool, seed=len(probes), chats=stage.chats), load
+        )
         ratio = mean_completion(outcome) / idle_s
         probes.append((rate, ratio))
         say(f"pilot: at {rate:.2f} runs/s least-busy takes {ratio:.2f}x its idle time")
         return ratio
 
-    async with emulator(pool, folder=folder):
+    async with stage.running(pool, folder):
         search = await search_knee(probe, how, passed_s=lambda: time.perf_counter() - started)
     return Pilot(
         idle_s=idle_s,
@@ -125,20 +129,20 @@ def _load(rate: float, how: Search, *, deadlines: dict[str, float], speedup: flo
 
 
 async def _idle(
-    pool: SamplePool, *, folder: Path, mix: Sequence[Share], runs: int
+    pool: SamplePool, how: Search, *, stage: Stage, folder: Path
 ) -> tuple[Outcome, Outcome]:
     """A few runs of each arm, slowly one after the other: on this pool nothing ever waits."""
-    arrivals = draw_arrivals(seed=PILOT_SEED - 1, count=runs, mix=mix, variation=0.3)
+    arrivals = draw_arrivals(seed=PILOT_SEED - 1, count=how.idle_runs, mix=how.mix, variation=0.3)
     load = Load(
         arrivals=arrivals,
         rate=1.0 / IDLE_GAP_S,
         speedup=pool.speedup,
         deadlines=dict.fromkeys(SAMPLES, float("inf")),
     )
-    async with emulator(pool, folder=folder):
+    async with stage.running(pool, folder):
         large, balanced = await asyncio.gather(
-            drive(baseline("large-only", pool, seed=0), load),
-            drive(baseline("least-busy", pool, seed=0), load),
+            drive(baseline("large-only", pool, seed=0, chats=stage.chats), load),
+            drive(baseline("least-busy", pool, seed=0, chats=stage.chats), load),
         )
     return large, balanced
 

@@ -1,6 +1,6 @@
 """The demo from start to end: pilot, arms, and what came out of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from headway_samples.demo.plan import (
     Plan,
     mix,
 )
+from headway_samples.demo.stage import EMULATED, Stage
 from headway_samples.demo.story import choose
 from headway_samples.demo.validity import CpuMeter, ProcessMeter, Strain
-from headway_samples.pool import COUNT, MODELS, SEATS, SamplePool, make_pool
-from headway_samples.processes import emulator, explain, lateness
+from headway_samples.processes import explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,7 @@ class Played:
     errors: dict[str, list[str]]
     strains: tuple[Strain, ...]
     plan: Plan
+    pool: str
     explained: str
     """What ``headway explain`` says of a run of Headway's; empty if no arm was Headway's."""
 
@@ -61,7 +62,7 @@ class Played:
                 "seed": self.plan.seed,
                 "runs_per_arm": max((len(each) for each in self.arms.values()), default=0),
                 "speedup": self.plan.speedup,
-                "pool": pool_text(),
+                "pool": self.pool,
                 "load_share": LOAD_SHARE,
                 "knee": self.pilot.sureness,
                 "knee_runs_per_s": self.pilot.knee / self.plan.pilot_speedup,
@@ -77,13 +78,13 @@ class Played:
         }
 
 
-async def play(plan: Plan, *, folder: Path, console: Console) -> Played:
+async def play(plan: Plan, *, folder: Path, console: Console, stage: Stage = EMULATED) -> Played:
     """Find the load, run every arm of `plan` under it, and collect what was measured.
 
-    Logs of the emulator and the daemon, and the pool file, stay in `folder`.
+    Logs of the servers and the daemon, and the pool file, stay in `folder`.
     """
-    pool = make_pool(speedup=plan.pilot_speedup)
-    console.print(f"pool: {pool_text()}; {plan.speedup:g} emulated seconds pass in one")
+    pool = stage.make(plan.pilot_speedup)
+    console.print(f"pool: {stage.text}; {plan.speedup:g} emulated seconds pass in one")
     progress = Progress(
         TextColumn("{task.description:<44}"),
         BarColumn(),
@@ -101,13 +102,15 @@ async def play(plan: Plan, *, folder: Path, console: Console) -> Played:
             window_s=plan.probe_s,
             longest_s=plan.pilot_s,
         )
-        pilot = await find_load(pool, how, folder=folder, say=progress.console.print)
+        pilot = await find_load(pool, how, stage=stage, folder=folder, say=progress.console.print)
         progress.console.print(_pilot_line(pilot, plan.pilot_speedup))
-        return await _all_arms(plan, pilot, folder=folder, progress=progress)
+        return await _all_arms(plan, pilot, stage, folder=folder, progress=progress)
 
 
-async def _all_arms(plan: Plan, pilot: Pilot, *, folder: Path, progress: Progress) -> Played:
-    pool = make_pool(speedup=plan.speedup)
+async def _all_arms(
+    plan: Plan, pilot: Pilot, stage: Stage, *, folder: Path, progress: Progress
+) -> Played:
+    pool = stage.make(plan.speedup)
     rate = LOAD_SHARE * pilot.knee * plan.speedup / plan.pilot_speedup
     count = max(len(SAMPLES), round(rate * plan.window_s))
     load = Load(
@@ -123,10 +126,12 @@ async def _all_arms(plan: Plan, pilot: Pilot, *, folder: Path, progress: Progres
     for name in plan.arms:
         bar = progress.add_task(name, total=count)
         async with (
-            emulator(pool, folder=folder),
-            opened(name, pool, seed=plan.seed, folder=folder) as ready,
+            stage.running(pool, folder),
+            opened(name, pool, seed=plan.seed, folder=folder, chats=stage.chats) as ready,
         ):
-            outcome, strain = await _measured(ready, load, pool, progress, bar)
+            outcome, strain = await _measured(ready, load, progress, bar)
+            late = await stage.lateness(pool)
+            strain = replace(strain, lateness=percentile(late, 0.95) if late else 0.0)
             if ready.socket is not None and not explained:
                 explained = await _story(ready.socket, name, outcome)
         arms[name] = outcome.records
@@ -139,12 +144,13 @@ async def _all_arms(plan: Plan, pilot: Pilot, *, folder: Path, progress: Progres
         errors=errors,
         strains=tuple(strains),
         plan=plan,
+        pool=stage.text,
         explained=explained,
     )
 
 
 async def _measured(
-    ready: Opened, load: Load, pool: SamplePool, progress: Progress, bar: TaskID
+    ready: Opened, load: Load, progress: Progress, bar: TaskID
 ) -> tuple[Outcome, Strain]:
     arm = ready.arm
     meter = ProcessMeter(ready.proxy) if ready.proxy is not None else None
@@ -153,9 +159,7 @@ async def _measured(
             arm, load, progress=lambda ended: progress.update(bar, completed=ended)
         )
     proxy = meter.share() if meter is not None else None
-    late = await lateness(pool)
-    p95 = percentile(late, 0.95) if late else 0.0
-    return outcome, Strain(arm=arm.name, cpu=cpu.mean, lateness=p95, proxy=proxy)
+    return outcome, Strain(arm=arm.name, cpu=cpu.mean, lateness=0.0, proxy=proxy)
 
 
 async def _story(socket: Path, arm: str, outcome: Outcome) -> str:
@@ -166,11 +170,6 @@ async def _story(socket: Path, arm: str, outcome: Outcome) -> str:
 
     chosen = await choose(outcome.records, as_json)
     return await explain(socket, "last" if chosen is None else str(run_id(arm, chosen)))
-
-
-def pool_text() -> str:
-    """The pool in words: how many endpoints of which model, and their seats."""
-    return ", ".join(f"{COUNT[model]} x {model} of {SEATS[model]} seats" for model in MODELS)
 
 
 def _pilot_line(pilot: Pilot, speedup: float) -> str:

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from headway.core.errors import ConfigError
@@ -27,6 +27,7 @@ from headway_samples.demo.arms import (
     decorated,
     undecorated,
 )
+from headway_samples.demo.stage import as_they_are
 from headway_samples.pool import SamplePool
 from headway_samples.sample import POOL_NAME, ChatFactory
 
@@ -78,7 +79,12 @@ def model_list(pool: SamplePool) -> list[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def router_arm(name: str, pool: SamplePool) -> AsyncIterator[Arm]:
+async def router_arm(
+    name: str,
+    pool: SamplePool,
+    *,
+    chats: Callable[[ChatFactory], ChatFactory] = as_they_are,
+) -> AsyncIterator[Arm]:
     """The arm on a Router of its own. Nothing of it is left in LiteLLM after the block.
 
     The endpoints must be up: they are asked once, because with the first call of a process
@@ -97,13 +103,13 @@ async def router_arm(name: str, pool: SamplePool) -> AsyncIterator[Arm]:
                 )
             )
             if name != ROUTER_HEADWAY:
-                yield undecorated(name, _chat(router))
+                yield undecorated(name, chats(_chat(router)))
                 return
             import headway_litellm
 
             headway_litellm.install(router)
             try:
-                yield decorated(name, _chat(router))
+                yield decorated(name, chats(_chat(router)))
             finally:
                 headway_litellm.uninstall()
         finally:

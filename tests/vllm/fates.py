@@ -1,0 +1,103 @@
+"""Real servers, emulated skill: what is put around chat models whose weights are random.
+
+A call goes out as it is (LangGraph, LiteLLM, Headway, vLLM: all real), for as many tokens as its
+role writes. Its text is noise; its worth is drawn by the samples' skill model from the task,
+the model that answered and the attempt, and put in the answer's place before the graph sees it.
+"""
+
+import json
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from headway.emulate.answers import Answer, ChatRequest
+from headway_samples.answers import answers
+from headway_samples.pool import MIDDLE, SKILLS
+from headway_samples.sample import ChatFactory
+
+TOKENS_SHARE = 0.1
+"""Tokens that are really written, of those that an emulated model would write."""
+LEAST_TOKENS = 3
+
+
+def request_of(model: str, messages: list[BaseMessage]) -> ChatRequest:
+    """The request as the skill model sees it."""
+    told: Any = convert_to_openai_messages(messages)
+    return ChatRequest(model=model, skill=SKILLS[model], messages=tuple(told))
+
+
+def length_of(messages: list[BaseMessage]) -> int:
+    """Tokens that the answer shall have: which model will write it is not known yet."""
+    expected = answers.answer(request_of(MIDDLE, messages)).output_tokens
+    return max(LEAST_TOKENS, round(TOKENS_SHARE * expected))
+
+
+class Fated(BaseChatModel):
+    """`inner`, with answers of the length and worth that the samples' skill model gives them."""
+
+    inner: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "headway-fated"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, AIMessage]:
+        """Tools are told to the server; whether one is called is the skill model's to say."""
+        return self.bind(tools=[convert_to_openai_tool(each) for each in tools], **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise TypeError("the samples are asynchronous: use ainvoke")
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        tokens = length_of(messages)
+        if "tools" in kwargs:
+            kwargs["tool_choice"] = "none"  # random weights cannot call one
+        result: ChatResult = await self.inner._agenerate(
+            messages,
+            stop,
+            run_manager,
+            max_tokens=tokens,
+            extra_body={"min_tokens": tokens, "ignore_eos": True},
+            **kwargs,
+        )
+        said: Any = result.generations[0].message
+        model = said.response_metadata.get("model_name") or (result.llm_output or {})["model_name"]
+        fate = answers.answer(request_of(model.rpartition("/")[2], messages))
+        return ChatResult(generations=[ChatGeneration(message=_spoken(said, fate))])
+
+
+def _spoken(said: AIMessage, fate: Answer) -> AIMessage:
+    """The answer with its fate for its text; counts and names are the server's."""
+    calls = [
+        {"name": each.name, "args": json.loads(each.arguments), "id": f"{said.id}-{place}"}
+        for place, each in enumerate(fate.tool_calls)
+    ]
+    return AIMessage(
+        content=fate.text,
+        tool_calls=calls,
+        id=said.id,
+        response_metadata=said.response_metadata,
+        usage_metadata=said.usage_metadata,
+    )
+
+
+def fated(chat: ChatFactory) -> ChatFactory:
+    """`Fated` around every chat model."""
+    return lambda node: Fated(inner=chat(node))
