@@ -1,10 +1,15 @@
 """`headway simulate` as a user meets it: the real world on small cells, and clear refusals."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from headway.core.types import NodeId, RunId
@@ -164,3 +169,51 @@ def test_what_if_needs_speeds(tmp_path: Path) -> None:
     done = headway("--journal", journal.name, "--pool", "headway.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert "nothing says how fast endpoint 'a' is" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+def test_no_worker_outlives_the_command(tiny: Path, number: signal.Signals, told: bool) -> None:
+    tiny.write_text(SUITE.replace("seeds: 1, runs: 12", "seeds: 8, runs: 4000"))
+    command = [
+        "simulate",
+        str(tiny),
+        "--quick",
+        "--workers",
+        "2",
+        "--out",
+        str(tiny.parent / "out"),
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "headway.cli.main", *command],
+        cwd=tiny.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        parent = psutil.Process(process.pid)
+        assert _until(lambda: sum(map(_is_worker, _below(parent))) == 2)
+        below = _below(parent)
+        process.send_signal(number)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert ("interrupted" in said) is told
+    assert _until(lambda: not any(one.is_running() for one in below))
+
+
+def _below(parent: psutil.Process) -> list[psutil.Process]:
+    return parent.children(recursive=True)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
+def _until(condition: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.05)
+    return True

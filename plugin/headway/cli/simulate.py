@@ -5,6 +5,7 @@ What the command line means and what is printed; how cells are played is in `hea
 
 import importlib.util
 import os
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -196,6 +197,7 @@ def _run(suite: "Suite", options: "Options") -> None:
     from headway.sim.runner import run_suite
 
     watch = Screen()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: kept, and told
     try:
         with watch:
             results = run_suite(suite, options, watch)

@@ -7,7 +7,9 @@ everything happens in this process.
 import functools
 import gc
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,6 +23,7 @@ from headway.core.errors import ConfigError, HeadwayError
 from headway.sim.cells import Bench, CellSpec, Play, Rehearse
 from headway.sim.sources import Sources
 
+PARENT_LOOK_S = 1.0
 Kind = Literal["knee", "tally", "example"]
 
 
@@ -56,7 +59,10 @@ def work(shop: Shop, bench: Bench, jobs: Sequence[Job]) -> Iterator[tuple[int, A
         return
     context = multiprocessing.get_context("spawn")  # no state of this process leaks into a cell
     executor = ProcessPoolExecutor(
-        min(shop.workers, len(jobs)), mp_context=context, initializer=_quit_on_interrupt
+        min(shop.workers, len(jobs)),
+        mp_context=context,
+        initializer=_begin,
+        initargs=(os.getpid(),),
     )
     try:
         yield from _as_they_come(executor, shop, jobs)
@@ -95,9 +101,19 @@ def _as_they_come(
             yield where.pop(future), future.result()
 
 
-def _quit_on_interrupt() -> None:
-    """Ctrl-C reaches the workers too: they end silently, the parent tells."""
+def _begin(parent: int) -> None:
+    """Ctrl-C reaches the workers too: they end silently, the parent tells.
+
+    Nor do they outlive a parent that was killed, and could not end them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_LOOK_S)
+    os._exit(1)
 
 
 def _in_worker(shop: Shop, job: Job) -> Any:
