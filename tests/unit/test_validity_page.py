@@ -7,7 +7,7 @@ from tests.validity.page import markdown, put_into
 SAID = {
     "within": 0.1,
     "agree": True,
-    "sizes": {"runs": 120, "load": 0.75, "repetitions": 2},
+    "sizes": {"runs": 120, "load": 0.75, "seeds": list(range(1, 2 + 1))},
     "verdicts": [
         {
             "policy": "x",

@@ -31,7 +31,7 @@ def markdown(said: dict[str, Any]) -> str:
     speeds = sorted({pair["speedup"] for pair in pairs})
     lines += [
         "",
-        f"Medians of {sizes['repetitions']} plays of {sizes['runs']} runs at {sizes['load']:g} of "
+        f"Medians of {len(sizes['seeds'])} plays of {sizes['runs']} runs at {sizes['load']:g} of "
         f"capacity, {' and '.join(f'{each:g}x' for each in speeds)} real time; "
         f"{min(charges):.0f} to {max(charges):.0f} emulated ms a call are charged for decision and "
         f"HTTP in virtual time, as measured live. They agree within {said['within']:.0%}: "
