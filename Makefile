@@ -39,7 +39,7 @@ demo-proxy: $(READY)   ## a shorter demo through LiteLLM's proxy, with and witho
 	@mkdir -p $(OUT)
 	$(BIN)/headway demo --proxy --json $(OUT)/proxy.json --plot $(OUT)/proxy.png
 
-demo-vllm: $(READY)   ## the demo's arms on three real, paced vLLM servers (ten minutes; needs `make vllm` once)
+demo-vllm: $(READY)   ## the demo's arms on three real, paced vLLM servers (minutes)
 	@mkdir -p $(OUT)
 	$(BIN)/python -m tests.paced.install
 	$(BIN)/python -m tests.vllm.demo --json $(OUT)/vllm.json --plot $(OUT)/vllm.png

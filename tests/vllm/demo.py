@@ -134,7 +134,7 @@ def _slipped(now: Lateness, before: Lateness | None) -> float:
 
 
 def plan_of(*, quick: bool, seed: int) -> Plan:
-    """All arms in some ten minutes, or two in two."""
+    """All arms, or two with too few runs to compare."""
     return Plan(
         speedup=SPEEDUP,
         pilot_speedup=SPEEDUP,

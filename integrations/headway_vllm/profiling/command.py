@@ -70,7 +70,7 @@ def profile(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Measure a live server: how fast it is by prompt, batch and context, and how much it holds.
 
-    Loads the server for a minute or so: not for one that others use now.
+    Loads the server meanwhile: one that others use now is refused.
     """
     console = wide_console()
     try:
