@@ -1,5 +1,6 @@
 """Shared by the tests of the samples: the emulated model without a server in between."""
 
+import json
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -8,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_me
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from headway.emulate.answers import ChatRequest
+from headway.emulate.answers import Answer, ChatRequest
 from headway_samples.answers import SampleAnswers
 from headway_samples.sample import Driven, Graph, Job, Sample
 
@@ -44,12 +45,7 @@ class DirectChat(BaseChatModel):
             tools=tuple(kwargs.get("tools", ())),
         )
         said = SampleAnswers().answer(asked)
-        calls = [
-            {"id": f"c{place}", "name": each.name, "args": _arguments(each.arguments)}
-            for place, each in enumerate(said.tool_calls)
-        ]
-        message = AIMessage(content=said.text, tool_calls=calls)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return ChatResult(generations=[ChatGeneration(message=spoken(said))])
 
     async def _agenerate(
         self,
@@ -61,11 +57,17 @@ class DirectChat(BaseChatModel):
         return self._generate(messages, stop, None, **kwargs)
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    import json
-
-    parsed: dict[str, Any] = json.loads(text)
-    return parsed
+def spoken(said: Answer, **fields: Any) -> AIMessage:
+    """An emulated answer as LangChain's message."""
+    calls = [
+        {
+            "id": f"{fields.get('id') or 'c'}-{place}",
+            "name": each.name,
+            "args": json.loads(each.arguments),
+        }
+        for place, each in enumerate(said.tool_calls)
+    ]
+    return AIMessage(content=said.text, tool_calls=calls, **fields)
 
 
 def graph_with(sample: Sample, *, skill: float, only: dict[str, float] | None = None) -> Graph:

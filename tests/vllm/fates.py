@@ -5,20 +5,18 @@ role writes. Its text is noise; its worth is drawn by the samples' skill model f
 the model that answered and the attempt, and put in the answer's place before the graph sees it.
 """
 
-import json
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from headway.emulate.answers import Answer, ChatRequest
+from headway.emulate.answers import ChatRequest
 from headway_samples.answers import answers
+from headway_samples.chats import AroundChat
 from headway_samples.pool import MIDDLE, SKILLS
 from headway_samples.sample import ChatFactory
+from tests.support.direct_chat import spoken
 
 TOKENS_SHARE = 0.1
 """Tokens that are really written, of those that an emulated model would write."""
@@ -37,27 +35,17 @@ def length_of(messages: list[BaseMessage]) -> int:
     return max(LEAST_TOKENS, round(TOKENS_SHARE * expected))
 
 
-class Fated(BaseChatModel):
-    """`inner`, with answers of the length and worth that the samples' skill model gives them."""
+class Fated(AroundChat):
+    """`inner`, with answers of the length and worth that the samples' skill model gives them.
+
+    Tools are told to the server; whether one is called is the skill model's to say.
+    """
 
     inner: Any
 
     @property
     def _llm_type(self) -> str:
         return "headway-fated"
-
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, AIMessage]:
-        """Tools are told to the server; whether one is called is the skill model's to say."""
-        return self.bind(tools=[convert_to_openai_tool(each) for each in tools], **kwargs)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        raise TypeError("the samples are asynchronous: use ainvoke")
 
     async def _agenerate(
         self,
@@ -80,22 +68,14 @@ class Fated(BaseChatModel):
         said: Any = result.generations[0].message
         model = said.response_metadata.get("model_name") or (result.llm_output or {})["model_name"]
         fate = answers.answer(request_of(model.rpartition("/")[2], messages))
-        return ChatResult(generations=[ChatGeneration(message=_spoken(said, fate))])
-
-
-def _spoken(said: AIMessage, fate: Answer) -> AIMessage:
-    """The answer with its fate for its text; counts and names are the server's."""
-    calls = [
-        {"name": each.name, "args": json.loads(each.arguments), "id": f"{said.id}-{place}"}
-        for place, each in enumerate(fate.tool_calls)
-    ]
-    return AIMessage(
-        content=fate.text,
-        tool_calls=calls,
-        id=said.id,
-        response_metadata=said.response_metadata,
-        usage_metadata=said.usage_metadata,
-    )
+        # counts and names are the server's
+        message = spoken(
+            fate,
+            id=said.id,
+            response_metadata=said.response_metadata,
+            usage_metadata=said.usage_metadata,
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def fated(chat: ChatFactory) -> ChatFactory:

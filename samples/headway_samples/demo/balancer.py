@@ -6,18 +6,17 @@ so that an idle pool is used evenly.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
+
+from headway_samples.chats import AroundChat
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -47,7 +46,7 @@ class Balancer:
         return self._rng.choice([lane for lane in serving if lane.open_calls == fewest])
 
 
-class BalancedChat(BaseChatModel):
+class BalancedChat(AroundChat):
     """A chat model that asks the balancer for an endpoint at every call."""
 
     balancer: Any
@@ -56,27 +55,6 @@ class BalancedChat(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "headway-demo-balancer"
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind tools in OpenAI's form, which the lanes' clients pass on."""
-        if tool_choice is not None:
-            kwargs["tool_choice"] = tool_choice
-        return self.bind(tools=[convert_to_openai_tool(each) for each in tools], **kwargs)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        raise TypeError("the samples are asynchronous: use ainvoke")
 
     async def _agenerate(
         self,
