@@ -77,9 +77,9 @@ class VllmWatcher:
     def _seen(self, gauges: Gauges, restarted: bool, lost: tuple[RunId, ...]) -> EndpointSeen:
         nature, spec = self._nature, self._spec
         if wrong := nature.wrong_model:
-            return EndpointSeen(endpoint=spec.id, reachable=False, error=wrong)
+            return self._out(wrong, restarted, lost)
         if gauges.asleep and spec.engine == "vllm":
-            return EndpointSeen(endpoint=spec.id, reachable=False, error=ASLEEP, asleep=True)
+            return self._out(ASLEEP, restarted, lost, asleep=True)
         return EndpointSeen(
             endpoint=spec.id,
             reachable=True,
@@ -94,6 +94,24 @@ class VllmWatcher:
             version=nature.version,
             context_tokens=nature.context_tokens,
             heeds_urgency=nature.heeds_urgency,
+            lost_prefixes=lost,
+        )
+
+    def _out(
+        self,
+        why: str,
+        restarted: bool,
+        lost: tuple[RunId, ...],
+        *,
+        asleep: bool | None = None,
+    ) -> EndpointSeen:
+        """Not to be called for now; what its cache has lost is lost all the same."""
+        return EndpointSeen(
+            endpoint=self._spec.id,
+            reachable=False,
+            error=why,
+            asleep=asleep,
+            restarted=restarted,
             lost_prefixes=lost,
         )
 
