@@ -1,23 +1,22 @@
 """The adapter, `headway profile` and urgency on real vLLM servers."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from headway.calling.body import Answer
 from headway.client.engines import hints
 from headway.core.errors import ConfigError
-from headway.core.facts import EndpointSeen
-from headway.core.pool import EndpointSpec, Pool
+from headway.core.pool import EndpointSpec
 from headway.core.types import EndpointId
-from headway.daemon.scrape import Scraper
 from headway.engine import EngineProfile
 from headway_vllm.metrics import read_metrics
 from headway_vllm.profiling.asking import Asker
 from headway_vllm.profiling.ladder import Limits
 from headway_vllm.profiling.measuring import found_limits, found_model, measure
+from tests.integration.test_daemon_scrape import watching
 from tests.paced.servers import PacedPool, PacedServer, free_ports
 from tests.support.daemons import until
 from tests.vllm.asking import body, client, complete
@@ -71,17 +70,6 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PacedPool, i
 def spec(pool: PacedPool, name: str, **fields: object) -> EndpointSpec:
     given = {"model": name, "engine": "vllm", **fields}
     return EndpointSpec(id=EndpointId(name), url=pool.url(name), **given)  # type: ignore[arg-type]
-
-
-@contextlib.asynccontextmanager
-async def watching(*specs: EndpointSpec) -> AsyncIterator[list[EndpointSeen]]:
-    seen: list[EndpointSeen] = []
-    scraper = Scraper(seen.append, every_s=0.1)
-    await scraper.watch(Pool(endpoints=specs))
-    try:
-        yield seen
-    finally:
-        await scraper.stop()
 
 
 # -- what the adapter sees -------------------------------------------------------------------------
@@ -222,7 +210,7 @@ async def _waiting(http: httpx.AsyncClient) -> int:
 
 
 async def test_a_profile_is_measured_and_says_whether_urgency_is_heeded(
-    paced: PacedPool, odd: tuple[PacedPool, int]
+    paced: PacedPool,
 ) -> None:
     async with Asker(paced.url("small"), "small") as asker:
         _, context_tokens = await found_model(asker)
@@ -258,5 +246,7 @@ def test_time_in_the_queue_is_on_the_answer(odd: tuple[PacedPool, int]) -> None:
     pool, _ = odd
     with client(pool.url("plain")) as http:
         asked = body("plain", output=2, prompt=[300, 301])
-        answer = http.post("completions", json=asked).raise_for_status().json()
-    assert answer["metrics"]["queue_time_ms"] >= 0
+        said = http.post("completions", json=asked).raise_for_status().json()
+    answer = Answer()
+    answer.absorb(said)
+    assert answer.queue_s is not None and answer.queue_s == said["metrics"]["queue_time_ms"] / 1000
