@@ -5,12 +5,14 @@ nowhere (with ``fcfs`` a priority is taken and ignored in silence), but a server
 has it on its command line, and one in development mode in ``/server_info``.
 """
 
+import ipaddress
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 PRIORITY = "priority"
 DEFAULT_POLICY = "fcfs"
@@ -126,6 +128,7 @@ def _number(text: str | None) -> int | None:
 
 
 LISTENING = "0A"
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def local_command(port: int, *, proc: Path = Path("/proc")) -> tuple[str, ...]:
@@ -175,3 +178,22 @@ def _inodes(port: int, proc: Path) -> set[str]:
                 if at is not None and int(at[1], 16) == port:
                     found.add(fields[9])
     return found
+
+
+def find_flags(server_info: str | None, url: str) -> Flags:
+    """The flags on the page ``/server_info``, else on the command line of a server that is here."""
+    if server_info is not None:
+        return read_server_info(server_info)
+    port = local_port(url)
+    return Flags() if port is None else read_command(local_command(port))
+
+
+def local_port(url: str) -> int | None:
+    """The port of a server on this very machine; None of one elsewhere."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    return (parts.port or DEFAULT_PORTS.get(parts.scheme)) if here else None

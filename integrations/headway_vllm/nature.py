@@ -4,19 +4,15 @@ Asked beside the looks, which must not wait for pages that a proxy lets hang.
 """
 
 import asyncio
-import ipaddress
 import logging
-from urllib.parse import urlsplit
 
 from headway.core.types import Seconds
 from headway.daemon.adapters import Page, Site
 from headway_vllm.flags import (
     Flags,
     Served,
-    local_command,
-    read_command,
+    find_flags,
     read_models,
-    read_server_info,
     read_version,
 )
 
@@ -28,7 +24,6 @@ PATIENCE_S: Seconds = 1.0
 """How long a look waits for the answers; after that it goes on with what is known."""
 SERVER_INFO_S: Seconds = 5.0
 """When first asked, vLLM looks at its whole machine for this page; seen to take 2.3 s."""
-DEFAULT_PORTS = {"http": 80, "https": 443}
 WHETHER_URGENCY = (
     "endpoint %s: whether it serves its queue by priority cannot be read (with fcfs, vLLM's "
     "default, urgency is ignored in silence); `headway profile %s --pool FILE` tries to prove it, "
@@ -116,12 +111,8 @@ class Nature:
 
     async def _find_flags(self) -> Flags:
         info = await self._optional("/server_info?config_format=json", timeout_s=SERVER_INFO_S)
-        if info is not None and info.status == OK:
-            return read_server_info(info.text)
-        port = local_port(self._spec.url)
-        if port is None:
-            return Flags()
-        return read_command(await asyncio.to_thread(local_command, port))
+        told = info.text if info is not None and info.status == OK else None
+        return await asyncio.to_thread(find_flags, told, self._spec.url)
 
     async def _optional(self, path: str, *, timeout_s: Seconds | None = None) -> Page | None:
         """A page that a server need not have."""
@@ -129,14 +120,3 @@ class Nature:
             return await self._site.get(path, timeout_s=timeout_s)
         except (OSError, ValueError):
             return None
-
-
-def local_port(url: str) -> int | None:
-    """The port of a server on this very machine; None of one elsewhere."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = host == "localhost"
-    return (parts.port or DEFAULT_PORTS.get(parts.scheme)) if here else None

@@ -8,7 +8,7 @@ import logging
 
 from headway.core.facts import EndpointSeen
 from headway.core.types import RunId
-from headway.daemon.adapters import Site
+from headway.daemon.adapters import Site, page_address
 from headway_vllm.kvevents import Prefixes, Subscription
 from headway_vllm.metrics import Gauges, Life, read_metrics
 from headway_vllm.nature import OK, Nature
@@ -65,7 +65,7 @@ class VllmWatcher:
         if page.status == OK:
             gauges = read_metrics(page.text, self._spec.model, self._nature.aliases)
         else:
-            address = f"{self._spec.url.rstrip('/').removesuffix('/v1')}/metrics"
+            address = page_address(self._spec.url, "/metrics")
             why = f"its metrics cannot be had: {address} answers {page.status}"
             gauges = Gauges(complaint=why)
         restarted = self._restarted(gauges.life)

@@ -1,5 +1,6 @@
 """The parts of `headway profile`: rungs, points, the verdict on order, the pool file."""
 
+import json
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,9 @@ import pytest
 from headway.core.errors import ConfigError
 from headway.daemon.config import load_config
 from headway.engine.fit import DecodePoint, Fit, PrefillPoint
-from headway_vllm.profiling.asking import Timed
+from headway_vllm.profiling.asking import Asker, Timed
 from headway_vllm.profiling.ladder import Limits, decode_rungs, prefill_rungs
-from headway_vllm.profiling.measuring import Measured
+from headway_vllm.profiling.measuring import Measured, choose_model
 from headway_vllm.profiling.ordering import verdict
 from headway_vllm.profiling.picture import draw
 from headway_vllm.profiling.points import decode_point, prefill_point
@@ -89,6 +90,43 @@ def test_a_server_that_is_too_small_to_be_measured_is_told(limits: Limits) -> No
 def test_too_few_batches_are_told() -> None:
     with pytest.raises(ConfigError, match="only 2 batches fit"):
         decode_rungs(Limits(seats=1))
+
+
+# -- the model -------------------------------------------------------------------------------------
+
+
+class Pages(Asker):
+    """A server with one page."""
+
+    def __init__(self, model: str, *names: str) -> None:
+        super().__init__(URL, model)
+        entries = [{"id": name, "root": "path", "max_model_len": 8192} for name in names]
+        self.text = json.dumps({"data": entries})
+
+    async def page(self, path: str) -> str | None:
+        return self.text if path == "models" else None
+
+
+async def test_the_only_model_is_taken_and_all_names_of_one_are_known() -> None:
+    only, named = Pages("", "m"), Pages("agent", "m", "agent")
+    assert await choose_model(only) == 8192 and only.model == "m"
+    assert await choose_model(named) == 8192
+    assert (named.model, named.aliases) == ("agent", ("m", "agent"))
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "told"),
+    [
+        ("", ("m", "n"), "serves m, n: say which with --model"),
+        ("", (), "lists no model"),
+        ("x", ("m",), "serves m, not x"),
+    ],
+)
+async def test_a_model_that_cannot_be_chosen_is_told(
+    model: str, names: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        await choose_model(Pages(model, *names))
 
 
 # -- points ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from headway.engine import EngineProfile
 from headway_vllm.metrics import read_metrics
 from headway_vllm.profiling.asking import Asker
 from headway_vllm.profiling.ladder import Limits
-from headway_vllm.profiling.measuring import found_limits, found_model, measure
+from headway_vllm.profiling.measuring import choose_model, found_limits, measure
 from tests.integration.test_daemon_scrape import watching
 from tests.paced.servers import PacedPool, PacedServer, free_ports
 from tests.support.daemons import until
@@ -213,8 +213,7 @@ async def test_a_profile_is_measured_and_says_whether_urgency_is_heeded(
     paced: PacedPool,
 ) -> None:
     async with Asker(paced.url("small"), "small") as asker:
-        _, context_tokens = await found_model(asker)
-        limits = await found_limits(asker, context_tokens, command=())
+        limits = await found_limits(asker, await choose_model(asker))
         measured = await measure(asker, limits=limits, prove=True, told=lambda *_: None)
     truth, found = SMALL.profile, measured.fitted
     assert measured.heeds_urgency is True

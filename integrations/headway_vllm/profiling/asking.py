@@ -12,6 +12,7 @@ import aiohttp
 
 from headway.core.errors import ConfigError
 from headway.core.types import Seconds
+from headway.daemon.adapters import page_address
 
 OK = 200
 REFUSED = (401, 403)
@@ -44,7 +45,8 @@ class Timed:
 class Asker:
     """Asks one server. An asynchronous context manager.
 
-    Raises `ConfigError` that names the address where it cannot be asked.
+    `aliases` are all names of the model there: its metrics have the first of them. Raises
+    `ConfigError` that names the address where it cannot be asked.
     """
 
     def __init__(self, url: str, model: str, *, key: str = "", timeout_s: Seconds = 300.0) -> None:
@@ -55,6 +57,7 @@ class Asker:
         self._session: aiohttp.ClientSession | None = None
         self._rng = random.Random(time.time_ns())  # what a cache has seen is of no use here
         self.tokens_per_word = 4.0
+        self.aliases: tuple[str, ...] = ()
 
     async def __aenter__(self) -> "Asker":
         connector = aiohttp.TCPConnector(limit=0)
@@ -69,8 +72,7 @@ class Asker:
 
     async def page(self, path: str) -> str | None:
         """A page (below the base URL, or with a leading ``/`` below the server's root), if any."""
-        root = self.url.removesuffix("/v1")
-        address = f"{root}{path}" if path.startswith("/") else f"{self.url}/{path}"
+        address = page_address(self.url, path)
         try:
             async with self._there().get(address, headers=self._headers) as response:
                 text = await response.text()

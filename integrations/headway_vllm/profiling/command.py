@@ -4,9 +4,9 @@ import asyncio
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headway.cli.tell import wide_console
 from headway.core.errors import ConfigError
-from headway_vllm.profiling.ladder import Limits
+from headway.daemon.schema import base_url
 
 if TYPE_CHECKING:
     from headway_vllm.profiling.measuring import Measured
@@ -88,8 +88,8 @@ def profile(  # noqa: PLR0913  # one parameter an option
     model = model or (file.model if file is not None else "")
     if file is not None and model:
         file.check(model)
-    given = Limits(seats=seats, step_tokens=step_tokens or 0)
-    measured = asyncio.run(_measured(url, model, key, given=given, prove=order))
+    measuring = _measured(url, model, key, seats=seats, step_tokens=step_tokens, prove=order)
+    measured = asyncio.run(measuring)
     show(console, measured)
     if file is not None:
         ids = file.write(measured)
@@ -107,13 +107,9 @@ def profile(  # noqa: PLR0913  # one parameter an option
 
 def _checked_url(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        right = False
-    if not right:
-        raise ConfigError(f"{url!r} is no base URL: write http://HOST:PORT/v1")
-    return url.rstrip("/")
+        return base_url(url)
+    except ValueError as error:
+        raise ConfigError(f"{url!r} {error}") from None
 
 
 def _key(name: str) -> str:
@@ -129,23 +125,22 @@ def _key(name: str) -> str:
     return found
 
 
-async def _measured(url: str, model: str, key: str, *, given: Limits, prove: bool) -> "Measured":
-    from headway_vllm.flags import local_command
-    from headway_vllm.nature import local_port
+async def _measured(
+    url: str,
+    model: str,
+    key: str,
+    *,
+    seats: int | None,
+    step_tokens: int | None,
+    prove: bool,
+) -> "Measured":
     from headway_vllm.profiling.asking import Asker
-    from headway_vllm.profiling.measuring import found_limits, found_model, measure
+    from headway_vllm.profiling.measuring import choose_model, found_limits, measure
 
     async with Asker(url, model, key=key) as asker:
-        asker.model, context_tokens = await found_model(asker)
-        port = local_port(url)
-        told = await found_limits(
-            asker, context_tokens, command=() if port is None else local_command(port)
-        )
-        limits = Limits(
-            context_tokens=told.context_tokens,
-            seats=given.seats or told.seats,
-            kv_tokens=told.kv_tokens,
-            step_tokens=given.step_tokens or told.step_tokens,
+        told = await found_limits(asker, await choose_model(asker))
+        limits = replace(
+            told, seats=seats or told.seats, step_tokens=step_tokens or told.step_tokens
         )
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -8,10 +8,11 @@ from statistics import median
 from headway.core.errors import ConfigError
 from headway.core.types import Seconds
 from headway.engine.fit import DecodePoint, Fit, PrefillPoint, fit
-from headway_vllm.flags import Flags, read_command, read_models, read_server_info
+from headway_vllm.flags import find_flags, read_models
 from headway_vllm.metrics import Gauges, read_metrics
 from headway_vllm.profiling.asking import Asker
 from headway_vllm.profiling.ladder import (
+    DEFAULT_STEP_TOKENS,
     SHORT_PROMPT,
     Limits,
     decode_rungs,
@@ -118,37 +119,37 @@ async def _with_seats(asker: Asker, limits: Limits) -> Limits:
 async def gauges_of(asker: Asker) -> Gauges | None:
     """The metrics page, if there is one."""
     text = await asker.page("/metrics")
-    return None if text is None else read_metrics(text, asker.model)
+    return None if text is None else read_metrics(text, asker.model, asker.aliases)
 
 
-async def found_model(asker: Asker) -> tuple[str, int | None]:
-    """The only model that the server lists (or `asker.model`), and its longest context.
+async def choose_model(asker: Asker) -> int | None:
+    """Let `asker` ask for its model, or the only one there; the longest context, if it is told.
 
     Raises `ConfigError` that lists the models if there are several, or none of that name.
     """
     text = await asker.page("models")
     served = read_models(text, asker.model) if text is not None else None
     names = served.names if served is not None else ()
-    if asker.model:
-        if names and asker.model not in names:
-            raise ConfigError(f"{asker.url} serves {', '.join(names)}, not {asker.model}")
-        return asker.model, served.context_tokens if served is not None else None
-    if len(names) != 1 or text is None:
-        what = f"serves {', '.join(names)}" if names else "lists no model"
-        raise ConfigError(f"{asker.url} {what}: say which with --model NAME")
-    only = read_models(text, names[0])
-    return names[0], only.context_tokens if only is not None else None
+    if asker.model and names and asker.model not in names:
+        raise ConfigError(f"{asker.url} serves {', '.join(names)}, not {asker.model}")
+    if not asker.model:
+        if len(names) != 1 or text is None:
+            what = f"serves {', '.join(names)}" if names else "lists no model"
+            raise ConfigError(f"{asker.url} {what}: say which with --model NAME")
+        asker.model = names[0]
+        served = read_models(text, asker.model)
+    if served is None:
+        return None
+    asker.aliases = served.aliases
+    return served.context_tokens
 
 
-async def found_limits(
-    asker: Asker, context_tokens: int | None, *, command: tuple[str, ...]
-) -> Limits:
-    """What the server tells of its sizes; `command` is its command line where that is known.
+async def found_limits(asker: Asker, context_tokens: int | None) -> Limits:
+    """What the server tells of its sizes.
 
     Raises `ConfigError` for a server that sleeps, or is in use.
     """
-    info = await asker.page("/server_info?config_format=json")
-    flags: Flags = read_server_info(info) if info is not None else read_command(command)
+    flags = find_flags(await asker.page("/server_info?config_format=json"), asker.url)
     gauges = await gauges_of(asker)
     if gauges is not None and gauges.asleep:
         raise ConfigError(f"{asker.url} sleeps: ask for its /wake_up first")
@@ -163,5 +164,5 @@ async def found_limits(
         context_tokens=context_tokens,
         seats=seats,
         kv_tokens=None if gauges is None else gauges.kv_tokens,
-        step_tokens=flags.step_tokens or Limits().step_tokens,
+        step_tokens=flags.step_tokens or DEFAULT_STEP_TOKENS,
     )

@@ -1,8 +1,7 @@
 """Writes a measured profile into headway.yaml, and leaves everything else as it was."""
 
-import os
 import re
-import tempfile
+import stat
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -15,6 +14,7 @@ from ruamel.yaml.util import load_yaml_guess_indent
 
 from headway.client.poolview import normal_url
 from headway.core.errors import ConfigError
+from headway.daemon.files import write_whole
 from headway_vllm.profiling.measuring import Measured
 
 DIGITS = 4
@@ -113,7 +113,8 @@ class PoolFile:
         text = StringIO()
         self._yaml.dump(self._content, text)
         try:
-            _replace(self.path, text.getvalue())
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+            write_whole(self.path, text.getvalue().encode(), mode=mode)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written: {error.strerror}") from None
         return tuple(str(one.get("id")) for one in wanted)
@@ -145,17 +146,3 @@ def _written(representer: Any, value: float) -> Any:
 
 def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
-
-
-def _replace(path: Path, text: str) -> None:
-    """All or nothing, with the file's own permissions."""
-    mode = path.stat().st_mode
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -32,6 +32,14 @@ class Page(NamedTuple):
     text: str
 
 
+def page_address(url: str, path: str) -> str:
+    """Where the page `path` of a server with the base URL `url` is: below it, or with a leading
+    ``/`` below the server's root.
+    """
+    base = url.rstrip("/")
+    return f"{base.removesuffix('/v1')}{path}" if path.startswith("/") else f"{base}/{path}"
+
+
 class Site(Protocol):
     """One endpoint's server, to be asked."""
 

@@ -28,10 +28,16 @@ def journal_folder(socket: Path) -> Path:
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step, readable by its owner only. Raises `OSError`."""
+    write_whole(path, data, mode=PRIVATE_FILE)
+
+
+def write_whole(path: Path, data: bytes, *, mode: int) -> None:
+    """Replace `path` by `data` in one step, with these permissions. Raises `OSError`."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
             file.write(data)
         fresh.replace(path)
     except OSError:

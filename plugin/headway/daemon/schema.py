@@ -29,7 +29,8 @@ URLS_MAY_BE_EMPTY = "urls may be empty"
 GATEWAYS = ("litellm", "headway")
 
 
-def _base_url(url: str) -> str:
+def base_url(url: str) -> str:
+    """`url` as a base URL, without a slash at its end. Raises `ValueError` with what to write."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -56,7 +57,7 @@ def _port_is_right(parts: SplitResult) -> bool:
 
 
 def _endpoint_url(url: str, info: ValidationInfo) -> str:
-    return "" if not url and info.context == URLS_MAY_BE_EMPTY else _base_url(url)
+    return "" if not url and info.context == URLS_MAY_BE_EMPTY else base_url(url)
 
 
 def _gateway(kind: str) -> str:
@@ -176,7 +177,7 @@ class FileSection(Section):
     capabilities: dict[Name, list[Need]] = {}
     quality: dict[Name, Chance] = {}
     gateways: dict[
-        Annotated[str, AfterValidator(_base_url)], Annotated[str, AfterValidator(_gateway)]
+        Annotated[str, AfterValidator(base_url)], Annotated[str, AfterValidator(_gateway)]
     ] = {}
     classes: dict[Name, ClassSection] = {}
     tenants: dict[Name, TenantSection] = {}

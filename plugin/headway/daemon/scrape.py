@@ -17,7 +17,7 @@ from headway.core.errors import ConfigError
 from headway.core.facts import EndpointSeen
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId, Seconds
-from headway.daemon.adapters import Listed, Page, ServerError, Watcher, adapter_of
+from headway.daemon.adapters import Listed, Page, ServerError, Watcher, adapter_of, page_address
 
 log = logging.getLogger("headway.daemon.scrape")
 
@@ -161,8 +161,7 @@ class HttpSite:
         limit = self._session.timeout
         if timeout_s is not None:
             limit = aiohttp.ClientTimeout(total=timeout_s)
-        url = self._spec.url.rstrip("/")
-        address = f"{url.removesuffix('/v1')}{path}" if path.startswith("/") else f"{url}/{path}"
+        address = page_address(self._spec.url, path)
         headers = _credential(self._spec)
         async with self._session.get(
             address, headers=headers, allow_redirects=False, timeout=limit
