@@ -24,6 +24,8 @@ NEEDS = (
 TROUBLES = (aiohttp.ClientError, OSError, ValueError)
 WORDS = ("ba", "de", "ki", "lo", "mu", "na", "po", "ra", "su", "te", "vo", "zi")
 CALIBRATION_WORDS = 60
+KEPT_ALIVE_S: Seconds = 1.0
+"""vLLM closes connections that were idle for five seconds, also while a request is on its way."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Asker:
         self.aliases: tuple[str, ...] = ()
 
     async def __aenter__(self) -> "Asker":
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE_S)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=self._timeout, trust_env=False
         )
