@@ -8,7 +8,7 @@ OUT    ?= demo-out
 SIM    ?= simulate-out
 DATA   ?=
 
-.PHONY: help setup demo demo-quick demo-all demo-proxy demo-vllm simulate evaluate validity test vllm lint types imports \
+.PHONY: help setup demo demo-quick demo-all demo-proxy demo-vllm simulate evaluate validity gate test vllm lint types imports \
         wheel bench golden trace check clean
 
 help:            ## this list
@@ -55,6 +55,10 @@ evaluate: $(READY)   ## every suite in full: hours, goes on where it was; DATA=f
 validity: $(READY)   ## virtual time against the daemon on emulated endpoints (minutes)
 	@mkdir -p $(SIM)
 	$(BIN)/python -m tests.validity --json $(SIM)/validity.json
+
+gate: $(READY)   ## the laboratory against real, paced vLLM: docs/validity.md (three quarters of an hour)
+	$(BIN)/python -m tests.paced.install
+	$(BIN)/python -m tests.vllm.gate
 
 test: $(READY)   ## all tests but those on real vLLM
 	$(BIN)/python -m pytest -m "not vllm"

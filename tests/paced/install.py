@@ -72,6 +72,11 @@ def why_not_ready(where: Path) -> str | None:
     return None
 
 
+def pinned_version(lock: str, package: str) -> str:
+    """The version of a package in a lock. Raises StopIteration if it is not there."""
+    return next(one.partition("==")[2] for one in pinned(lock) if one.startswith(f"{package}=="))
+
+
 def install(where: Path) -> None:
     """Make what is missing. Raises CannotInstallError."""
     lock = LOCK.read_text()

@@ -14,7 +14,7 @@ from headway_samples.demo.arms import ALL_ARMS, ARMS, OURS, PROXY_ARMS, parse_ar
 from headway_samples.demo.command import plan_of
 from headway_samples.demo.plan import PROXY_SPEEDUP, full_plan
 from headway_samples.demo.proxies import planned, proxy_config
-from headway_samples.demo.routers import CALLBACK_LISTS, _callbacks_as_before, model_list
+from headway_samples.demo.routers import CALLBACK_LISTS, callbacks_as_before, model_list
 from headway_samples.pool import make_pool
 from headway_samples.sample import POOL_NAME
 
@@ -131,7 +131,7 @@ def test_only_headways_proxy_has_anything_of_headway_and_no_file_holds_the_key(
 def test_no_callback_of_an_arm_is_left_to_the_next() -> None:
     lists = {name: ["theirs"] for name in CALLBACK_LISTS}
     litellm = SimpleNamespace(**lists)
-    with _callbacks_as_before(litellm):
+    with callbacks_as_before(litellm):
         litellm.callbacks.append("ours")
         litellm._async_success_callback.append("ours")
     assert vars(litellm) == {name: ["theirs"] for name in CALLBACK_LISTS}

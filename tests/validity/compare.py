@@ -187,9 +187,9 @@ def _play_virtual(
     workload: Workload, pool: SimPool, policy: str, seed: int, lived: Lived | None
 ) -> CellOutcome:
     """Charged what was `lived`, if anything; what is believed of the pool knows nothing of it."""
-    way_s = 0.0 if lived is None else lived.transport_s / 2.0  # there, and back
+    trip_s = 0.0 if lived is None else lived.transport_s
     decision_s = 0.0 if lived is None else lived.decision_s
-    sites = tuple(msgspec.structs.replace(site, rtt_s=way_s) for site in pool.sites)
+    sites = tuple(msgspec.structs.replace(site, rtt_s=trip_s) for site in pool.sites)
     return play(
         workload.planned,
         pool=msgspec.structs.replace(pool, sites=sites),

@@ -19,8 +19,9 @@ from headway.sim.pools import SimPool
 from headway.sim.workload import Workload
 from headway_samples.demo.validity import CpuMeter
 from headway_samples.processes import headway_command, process
-from tests.validity.player import Player, Served
-from tests.validity.setting import free_urls, write_config
+from tests.validity.player import Player
+from tests.validity.setting import MAX_TOKENS, free_urls, write_config
+from tests.validity.ways import Served, ThroughDaemon, chat
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,13 +57,20 @@ async def play_live(
             seed=seed,
         )
         async with _servers(file, urls) as socket, aiohttp.ClientSession() as looking:
-            player = Player(workload, pool=pool, socket=socket, speedup=speedup)
-            async with CpuMeter() as cpu:
+            way = ThroughDaemon(socket, sending=chat, engine="emulated", speedup=speedup)
+            player = Player(
+                workload,
+                way=way,
+                block_tokens=pool.sites[0].profile.block_tokens,
+                max_tokens=MAX_TOKENS,
+                speedup=speedup,
+            )
+            async with way, CpuMeter() as cpu:
                 completion_s = await player.play()
             logs = [await _log(looking, url) for url in urls.values()]
     engine_s = {request: spent for log in logs for request, spent in log.engine_s.items()}
     late = sorted(ratio for log in logs for ratio in log.late)
-    calls = tuple(player.calls)
+    calls = tuple(way.calls)
     return Lived(
         completion_s=completion_s,
         calls=calls,

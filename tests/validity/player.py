@@ -1,30 +1,15 @@
 """The player: closed loop as `headway.sim.playing` is, but on the wall clock and over the wire.
 
-A node begins when its parents have ended here, plus the time of its tools. Each call asks the
-daemon through the client library, goes to the endpoint that it names, with its urgency, and is
-told of when it has ended. Nobody pauses to think, and no policy advises against a retry.
+A node begins when its parents have ended here, plus the time of its tools. How a call is
+decided and answered is a `Way`'s. Nobody pauses to think, and no policy advises against a retry.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 from typing import Any
 
-import aiohttp
-import msgspec
-
-from headway.client import Client, Clocks, Route
-from headway.client.engines import hints
-from headway.core.facts import (
-    CallEnded,
-    CallReady,
-    NodeEnded,
-    NodeStarted,
-    RunEnded,
-    RunStarted,
-)
+from headway.core.facts import CallReady, NodeEnded, NodeStarted, RunEnded, RunStarted
 from headway.core.types import CallId, NodeId, RunId, Seconds
 from headway.emulate.answers import CHARS_PER_TOKEN
 from headway.sim.asking import ATTEMPT_NODE
@@ -32,40 +17,11 @@ from headway.sim.bodies import Body, prepared
 from headway.sim.luck import Answer
 from headway.sim.plans import WORDS_ABOUT_A_FAILURE, Planned
 from headway.sim.playing import TOOLS
-from headway.sim.pools import SimPool
 from headway.sim.poolspec import POOL_NAME
 from headway.sim.workload import Workload
-from tests.validity.prompts import ALOUD, Messages, conversation, node_prompt
-from tests.validity.setting import HOLD_LIMIT_S, MAX_TOKENS
-
-CLOCKS = Clocks(ack_idle_s=5.0, ack_busy_s=10.0)
-"""A machine shared with others may be late; calls that fall open would be another policy's."""
-ENGINE = "emulated"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """One call: where it went, and what it took, in emulated seconds.
-
-    `decision_s` is what asking took beyond the time that the daemon held the call, `http_s` the
-    request from its sending to its answer.
-    """
-
-    request: str
-    endpoint: str
-    decision_s: Seconds
-    http_s: Seconds
-    cached_tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is asked of the model that was chosen: `tokens` it shall write, `aloud` as a text."""
-
-    messages: Messages
-    tokens: int
-    tool_calls: int = 0
-    aloud: bool = False
+from tests.validity.prompts import NodePrompt, Talk
+from tests.validity.setting import HOLD_LIMIT_S
+from tests.validity.ways import Wanted, Way
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,33 +34,46 @@ class _Life:
 
 
 class Player:
-    """Plays each run at its arrival. `play` may be called once."""
+    """Plays each run at its arrival. `play` may be called once.
 
-    def __init__(self, workload: Workload, *, pool: SimPool, socket: Path, speedup: float) -> None:
-        self.calls: list[Served] = []
+    `max_tokens` is the limit of calls that have none of their own.
+    Afterwards `latencies_s` holds each call's seconds from being ready to its answer.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        *,
+        way: Way,
+        block_tokens: int,
+        max_tokens: int,
+        speedup: float = 1.0,
+    ) -> None:
+        self.latencies_s: list[Seconds] = []
         self._planned = workload.planned
         self._luck = workload.luck
+        self._way = way
         self._speedup = speedup
-        self._block_tokens = pool.sites[0].profile.block_tokens
-        self._client = Client(socket, clocks=CLOCKS)
-        self._numbers: Iterator[int] = count()
+        self._block_tokens = block_tokens
+        self._max_tokens = max_tokens
         self._loop = asyncio.get_running_loop()
         self._began = 0.0
 
-    async def play(self) -> dict[str, Seconds]:
-        """The completion of each run, by its id.
+    async def play(self, progress: Callable[[], None] = lambda: None) -> dict[str, Seconds]:
+        """The completion of each run, by its id; `progress` is told of each that has ended.
 
-        Raises `RuntimeError` for a call that the daemon did not decide or the endpoint refused.
+        Raises `RuntimeError` for a call that was not decided, or that its endpoint refused.
         """
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=None)
-        try:
-            async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-                self._session = session
-                self._began = self._loop.time()
-                ended = await asyncio.gather(*(self._run(plan) for plan in self._planned))
-        finally:
-            self._client.close()
+        self._began = self._loop.time()
+
+        async def one(plan: Planned) -> Seconds:
+            ended = await self._run(plan)
+            progress()
+            return ended
+
+        async with asyncio.TaskGroup() as group:
+            playing = [group.create_task(one(plan)) for plan in self._planned]
+        ended = [task.result() for task in playing]
         return {plan.id: at - plan.arrival_s for plan, at in zip(self._planned, ended, strict=True)}
 
     def _now(self) -> Seconds:
@@ -126,7 +95,7 @@ class Player:
             service_class=plan.service_class,
             tenant=plan.tenant,
         )
-        self._client.observe(started)
+        self._way.observe(started)
         if plan.run.nodes:
             body = prepared(plan.run, self._block_tokens)
             waits_for = [len(node.plan.parents) for node in body.nodes]
@@ -135,7 +104,7 @@ class Player:
             await asyncio.gather(*(self._node(life, place) for place in roots))
         else:
             await self._question(plan)
-        self._client.observe(RunEnded(run=RunId(plan.id)))
+        self._way.observe(RunEnded(run=RunId(plan.id)))
         return self._now()
 
     async def _node(self, life: _Life, place: int) -> None:
@@ -145,7 +114,7 @@ class Player:
         parents = tuple(NodeId(f"{life.plan.id}/{parent}") for parent in node.plan.parents)
         if node.plan.tool_s:
             tools = NodeId(f"{name}/tools")
-            self._client.observe(
+            self._way.observe(
                 NodeStarted(
                     run=run,
                     node=tools,
@@ -156,7 +125,7 @@ class Player:
                 )
             )
             await self._until(self._now() + node.plan.tool_s)
-            self._client.observe(NodeEnded(run=run, node=tools))
+            self._way.observe(NodeEnded(run=run, node=tools))
             parents = (tools,)
         if node.plan.prompt_tokens:
             await self._node_call(life, place, name, parents)
@@ -169,8 +138,8 @@ class Player:
                 visit=node.visit,
                 step=node.step,
             )
-            self._client.observe(started)
-        self._client.observe(NodeEnded(run=run, node=name))
+            self._way.observe(started)
+        self._way.observe(NodeEnded(run=run, node=name))
         ready = []
         for child in node.children:
             life.waits_for[child] -= 1
@@ -191,13 +160,13 @@ class Player:
             visit=node.visit,
             step=node.step,
             prompt_chars=node.plan.prompt_tokens * CHARS_PER_TOKEN,
-            max_tokens=node.plan.max_tokens or MAX_TOKENS,
+            max_tokens=node.plan.max_tokens or self._max_tokens,
             models=(node.plan.model,) if node.plan.model else (),
         )
 
         def wanted(model: str) -> Wanted:
             return Wanted(
-                messages=node_prompt(run, life.plan.run, place, model),
+                prompt=NodePrompt(run=run, body=life.plan.run, place=place),
                 tokens=node.plan.outputs.get(model, node.plan.output_tokens),
                 tool_calls=node.plan.tool_calls,
             )
@@ -222,7 +191,7 @@ class Player:
                 visit=attempt,
                 step=attempt,
                 prompt_chars=prompt_tokens * CHARS_PER_TOKEN,
-                max_tokens=MAX_TOKENS,
+                max_tokens=self._max_tokens,
             )
 
             def answer(model: str) -> Answer:
@@ -231,14 +200,13 @@ class Player:
 
             def wanted(model: str, said: tuple[int, ...] = said) -> Wanted:
                 return Wanted(
-                    messages=conversation(plan.id, asked, said, model),
+                    prompt=Talk(run=plan.id, prompt_tokens=asked, answers=said),
                     tokens=answer(model).output_tokens,
-                    aloud=True,
                 )
 
             model, tokens = await self._call(ask, wanted)
             drawn = answer(model)
-            self._client.observe(NodeEnded(run=ask.run, node=name))
+            self._way.observe(NodeEnded(run=ask.run, node=name))
             right = drawn.ok and drawn.output_tokens <= tokens
             if self._luck.verdict(plan.id, attempt, right) or attempt == plan.attempts:
                 return
@@ -259,63 +227,8 @@ class Player:
         )
 
     async def _call(self, ask: CallReady, wanted: Callable[[str], Wanted]) -> tuple[str, int]:
-        """One call, decided, sent, answered and told of: its model and the answer's tokens."""
-        asked_s = self._loop.time()
-        route = await self._client.adecide(ask)
-        granted_s = self._loop.time()
-        if route.source != "daemon" or route.endpoint is None:
-            raise RuntimeError(f"call {ask.call} was not decided by the daemon: {route.why}")
-        request = f"q{next(self._numbers)}"
-        want = wanted(route.endpoint.model)
-        used = await self._post(route, request, want, limit=ask.max_tokens or MAX_TOKENS)
-        ended_s = self._loop.time()
-        prompt_tokens, tokens = int(used["prompt_tokens"]), int(used["completion_tokens"])
-        if prompt_tokens * CHARS_PER_TOKEN != ask.prompt_chars:
-            raise RuntimeError(
-                f"call {ask.call}: {ask.prompt_chars} characters were read as {used}"
-            )
-        cached = int(used["prompt_tokens_details"]["cached_tokens"])
-        told = CallEnded(
-            call=ask.call,
-            attempt=1,
-            run=ask.run,
-            prompt_tokens=prompt_tokens,
-            cached_tokens=cached,
-            output_tokens=tokens,
-            duration_s=ended_s - granted_s,
-            tool_calls=want.tool_calls,
-        )
-        self._client.observe(told)
-        self.calls.append(
-            Served(
-                request=request,
-                endpoint=route.endpoint.id,
-                decision_s=(granted_s - asked_s - route.held_s) * self._speedup,
-                http_s=(ended_s - granted_s) * self._speedup,
-                cached_tokens=cached,
-            )
-        )
-        return route.endpoint.model, tokens
-
-    async def _post(
-        self, route: Route, request: str, want: Wanted, *, limit: int
-    ) -> dict[str, Any]:
-        """A chat completion of exactly the wanted tokens; its usage."""
-        assert route.endpoint is not None
-        told = hints(ENGINE, route.urgency)
-        body = {
-            "model": route.endpoint.model,
-            "messages": want.messages,
-            "max_tokens": max(1, min(want.tokens, limit)),
-            "user": ALOUD if want.aloud else "",
-            **told.body,
-        }
-        headers = {"Content-Type": "application/json", "X-Request-Id": request, **told.headers}
-        url = f"{route.endpoint.url}/chat/completions"
-        sent = msgspec.json.encode(body)
-        async with self._session.post(url, data=sent, headers=headers) as response:
-            answer = msgspec.json.decode(await response.read())
-            if response.status != 200:
-                raise RuntimeError(f"{url} answers {response.status}: {answer}")
-            used: dict[str, Any] = answer["usage"]
-            return used
+        """One call, decided and answered: its model and the answer's tokens."""
+        ready_s = self._loop.time()
+        answered = await self._way.call(ask, wanted)
+        self.latencies_s.append((self._loop.time() - ready_s) * self._speedup)
+        return answered

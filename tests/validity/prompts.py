@@ -5,11 +5,44 @@ block of a trace becomes a stretch of text that names its run and its id, and a 
 repeats itself word by word.
 """
 
+from dataclasses import dataclass
+
 from headway.emulate.answers import CHARS_PER_TOKEN
 from headway.sim.plans import WORDS_ABOUT_A_FAILURE
 from headway.sim.trace import TraceRun
 
 Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePrompt:
+    """The prompt of a node's call: of the run named `run`, at `place` of its `body`."""
+
+    run: str
+    body: TraceRun
+    place: int
+
+    @property
+    def tokens(self) -> int:
+        """Its size."""
+        return self.body.nodes[self.place].prompt_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """A question of `prompt_tokens` after `answers` (their tokens) that were told to be wrong."""
+
+    run: str
+    prompt_tokens: int
+    answers: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Its size."""
+        return self.prompt_tokens + sum(self.answers) + len(self.answers) * WORDS_ABOUT_A_FAILURE
+
+
+Prompt = NodePrompt | Talk
 
 ALOUD = "aloud"
 """The request's `user` where the answer's text will be part of the next prompt."""
@@ -17,6 +50,13 @@ LABEL_CHARS = 64
 """A label ends here: behind the chat's own words, within the first block of 16 tokens."""
 ANSWER_FRAME = len("assistant\n\n")
 USER_FRAME = len("user\n\n")
+
+
+def messages_of(prompt: Prompt, model: str) -> Messages:
+    """The prompt as a chat with `model`."""
+    if isinstance(prompt, Talk):
+        return conversation(prompt.run, prompt.prompt_tokens, prompt.answers, model)
+    return node_prompt(prompt.run, prompt.body, prompt.place, model)
 
 
 def node_prompt(run: str, body: TraceRun, place: int, model: str) -> Messages:

@@ -12,7 +12,7 @@ from headway.core.protocols import Policy
 from headway.core.scheduler import Scheduler
 from headway.policy import baselines, systems
 from headway.policy.binding import BoundAtOnce, ReleasedLate, Rule
-from headway.policy.headway import Headway
+from headway.policy.headway import Headway, HeadwayEarly
 from headway.predict.foresight import OnlineForesight
 
 DEFAULT_POLICY = "headway"
@@ -50,7 +50,10 @@ class Maker:
 
 
 def _makers() -> dict[str, Maker]:
-    makers = {DEFAULT_POLICY: Maker(DEFAULT_POLICY, Headway)}
+    makers = {
+        DEFAULT_POLICY: Maker(DEFAULT_POLICY, Headway),
+        HeadwayEarly.name: Maker(HeadwayEarly.name, HeadwayEarly),
+    }
     for name, rule in (*baselines.RULES.items(), *systems.RULES.items()):
         makers[name] = Maker(name, rule, BoundAtOnce)
         makers[name + RELEASED] = Maker(name + RELEASED, rule, ReleasedLate)

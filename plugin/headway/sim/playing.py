@@ -289,7 +289,7 @@ class Playing:
         if sent.truth > limit:
             sent.truth = max(limit, 1)
             sent.right = None if sent.right is None else False
-        arrives = at + self._rules.decision_s + self._fleet.sites[sent.site].rtt_s
+        arrives = at + self._rules.decision_s + self._fleet.sites[sent.site].rtt_s / 2.0
         self._agenda.add(arrives, self._submit, sent, urgency_rank(grant.urgency))
 
     def _truth(self, sent: Sent, model: str) -> tuple[int, bool | None]:
@@ -329,7 +329,7 @@ class Playing:
         if isinstance(happened, Rejected):
             self._refused(sent, happened)
             return
-        at = happened.at + self._fleet.sites[sent.site].rtt_s
+        at = happened.at + self._fleet.sites[sent.site].rtt_s / 2.0
         if at > happened.at:
             self._agenda.add(at, self._answered, sent, happened)
         else:

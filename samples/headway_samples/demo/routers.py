@@ -90,8 +90,8 @@ async def router_arm(
     The endpoints must be up: they are asked once, because with the first call of a process
     LiteLLM imports for a second what it uses, which no run shall wait for.
     """
-    litellm = _litellm()
-    with _callbacks_as_before(litellm):
+    litellm = imported_litellm()
+    with callbacks_as_before(litellm):
         router = litellm.Router(
             model_list=model_list(pool), routing_strategy=STRATEGIES[name], set_verbose=False
         )
@@ -123,7 +123,7 @@ def _chat(router: Any) -> ChatFactory:
     return lambda node: client
 
 
-def _litellm() -> Any:
+def imported_litellm() -> Any:
     # Read at import: the list that the package brings, instead of the one on the Internet.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
@@ -134,7 +134,7 @@ def _litellm() -> Any:
 
 
 @contextlib.contextmanager
-def _callbacks_as_before(litellm: Any) -> Iterator[None]:
+def callbacks_as_before(litellm: Any) -> Iterator[None]:
     """Put LiteLLM's lists of callbacks back: `Router.discard` leaves its strategy's there."""
     before = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
     try:

