@@ -4,8 +4,7 @@ A `Sending` is what differs between the engines: how a prompt is written and a r
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -37,11 +36,29 @@ class Wanted:
     tool_calls: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One call: where it went, and what it took, in emulated seconds.
+
+    `decision_s` is what asking took beyond the time that the daemon held the call, `http_s` the
+    request from its sending at `sent_s` (of the event loop's clock) to its answer of `tokens`.
+    """
+
+    request: str
+    endpoint: str
+    prompt: Prompt
+    tokens: int
+    cached_tokens: int
+    sent_s: Seconds
+    decision_s: Seconds
+    http_s: Seconds
+
+
 class Way(Protocol):
-    """How calls get to a model. `served` counts by endpoint."""
+    """How calls get to a model. `calls` are those that were answered."""
 
     @property
-    def served(self) -> Mapping[str, int]: ...
+    def calls(self) -> Sequence[Served]: ...
 
     def observe(self, fact: msgspec.Struct) -> None:
         """Something happened in a run."""
@@ -78,21 +95,6 @@ def chat(model: str, want: Wanted, limit: int) -> Request:
     return Request(path="chat/completions", body=body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """One call: where it went, and what it took, in emulated seconds.
-
-    `decision_s` is what asking took beyond the time that the daemon held the call, `http_s` the
-    request from its sending to its answer.
-    """
-
-    request: str
-    endpoint: str
-    decision_s: Seconds
-    http_s: Seconds
-    cached_tokens: int
-
-
 class ThroughDaemon:
     """Each call asks the daemon, goes where it says with its urgency, and is told of at its end.
 
@@ -125,11 +127,6 @@ class ThroughDaemon:
         self._client.close()
         if self._session is not None:
             await self._session.close()
-
-    @property
-    def served(self) -> Mapping[str, int]:
-        """Calls that each endpoint has answered."""
-        return Counter(one.endpoint for one in self.calls)
 
     def observe(self, fact: msgspec.Struct) -> None:
         """Tell the daemon."""
@@ -168,9 +165,12 @@ class ThroughDaemon:
             Served(
                 request=request,
                 endpoint=route.endpoint.id,
+                prompt=want.prompt,
+                tokens=tokens,
+                cached_tokens=cached,
+                sent_s=granted_s,
                 decision_s=(granted_s - asked_s - route.held_s) * self._speedup,
                 http_s=(ended_s - granted_s) * self._speedup,
-                cached_tokens=cached,
             )
         )
         return route.endpoint.model, tokens

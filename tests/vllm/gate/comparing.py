@@ -24,7 +24,7 @@ MOST_MEAN_ERROR, MOST_P99_ERROR = 0.06, 0.08
 """Of a cell: what the simulator may be off by (AgentServeSim, arXiv 2606.09613: 5.5 and 7.1 %)."""
 MOST_SLIPPED = 0.02
 """Servers that were later than that were not the ones that were profiled."""
-VIRTUAL_PLAYS = 5
+VIRTUAL_PLAYS = 7
 JITTER_S: Seconds = 0.02
 """Runs of a virtual play come up to so much later: a busy pool is chaotic, so its median counts."""
 DRAWS, LEVEL = 1000, 0.95
@@ -176,9 +176,11 @@ def _play(
     planned: Workload, known: Profiled, policy: str, charged_s: Seconds, seed: int
 ) -> tuple[list[Seconds], list[Seconds], dict[str, int]]:
     """Seconds of runs and of calls, calls by endpoint."""
+    # what a call takes beside its engine is charged as a whole
+    sites = tuple(msgspec.structs.replace(site, rtt_s=0.0) for site in known.sim.sites)
     outcome = play(
         planned.planned,
-        pool=known.sim,
+        pool=msgspec.structs.replace(known.sim, sites=sites),
         belief=known.belief,
         policy=make_policy(policy),
         foresight=OnlineForesight(known.sim.quality),

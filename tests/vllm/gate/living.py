@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from statistics import median
@@ -9,25 +10,22 @@ from statistics import median
 import aiohttp
 import msgspec
 
-from headway.core.facts import CallReady
-from headway.core.types import CallId, NodeId, RunId, Seconds
-from headway.emulate.answers import CHARS_PER_TOKEN
-from headway.sim.poolspec import POOL_NAME
+from headway.core.types import Seconds
+from headway.engine import Engine, Finished
 from headway.sim.workload import Workload
 from headway_samples.demo.validity import CpuMeter
 from headway_samples.processes import headway_command, process
 from tests.paced.servers import PacedPool
 from tests.validity.player import Player
-from tests.validity.prompts import Talk
-from tests.validity.ways import ThroughDaemon, Wanted, Way
+from tests.validity.ways import ThroughDaemon, Way
 from tests.vllm.gate.profiled import Profiled
-from tests.vllm.gate.prompts import completion
+from tests.vllm.gate.prompts import completion, ids_of
 from tests.vllm.gate.router import router_way
 from tests.vllm.gate.setting import BLOCK_TOKENS, LITELLM, MAX_TOKENS
 
 SETTLE_S: Seconds = 2.0
 """Servers report their lateness once a second, and the daemon looks at them."""
-TRIALS, TRIAL_PROMPT, TRIAL_TOKENS = 12, 64, 8
+FAR_S: Seconds = 1e6
 
 
 class Lived(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +61,7 @@ async def live(
             completion_s = await player.play(progress)
         await asyncio.sleep(SETTLE_S)
         after = servers.late()
-        served = way.served
+        served = Counter(one.endpoint for one in way.calls)
     return Lived(
         completion_s=completion_s,
         latencies_s=player.latencies_s,
@@ -73,44 +71,60 @@ async def live(
             for name in after
         ),
         cpu=cpu.mean,
-        calls_on={name: served.get(name, 0) for name in known.urls},
+        calls_on={name: served[name] for name in known.urls},
     )
 
 
-async def asking_s(known: Profiled, policy: str, folder: Path) -> Seconds:
-    """What a way takes for a call on the idle pool beside what the profile says: to be charged.
+async def beside_s(
+    workload: Workload, known: Profiled, servers: PacedPool, *, policy: str, folder: Path
+) -> Seconds:
+    """What a way takes for a call beside its engine: to be charged.
 
-    The median of some calls, each alone, on the first endpoint's model.
+    A few other runs are played, and the same requests put before engines of the profiles at the
+    instants at which they were really sent: what is left is the median of what asking took and
+    each request took longer.
     """
-    sites = {site.model: site for site in known.sim.sites}
-    beside = []
     async with _way(known, policy, folder, seed=0) as way:
-        for number in range(TRIALS):
-            run = f"trial-{number}"
-            ask = CallReady(
-                call=CallId(run),
-                attempt=1,
-                run=RunId(run),
-                graph="trial",
-                node=NodeId(run),
-                node_name="trial",
-                pool_name=POOL_NAME,
-                hold_limit_s=60.0,
-                prompt_chars=TRIAL_PROMPT * CHARS_PER_TOKEN,
-                max_tokens=TRIAL_TOKENS,
-            )
-            prompt = Talk(run=run, prompt_tokens=TRIAL_PROMPT, answers=())
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            model, _ = await way.call(
-                ask, lambda _, prompt=prompt: Wanted(prompt=prompt, tokens=TRIAL_TOKENS)
-            )
-            took_s = loop.time() - began
-            site = sites[model]
-            alone_s = site.profile.alone_s(prompt_tokens=TRIAL_PROMPT, output_tokens=TRIAL_TOKENS)
-            if number > 1:  # the first ones import and connect
-                beside.append(took_s - alone_s - site.rtt_s)
-    return max(0.0, median(beside))
+        await _forget(known)
+        player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
+        await player.play()
+        calls = list(way.calls)
+    engines = {site.id: Engine(site.profile) for site in known.sim.sites}
+    ended: dict[str, Seconds] = {}
+    began = min(one.sent_s for one in calls)
+    for number, one in sorted(enumerate(calls), key=lambda each: each[1].sent_s):
+        at = one.sent_s - began
+        ended |= _ends(engines[one.endpoint], at)
+        ids = ids_of(one.prompt)
+        engines[one.endpoint].submit(
+            str(number),
+            prompt_tokens=len(ids),
+            output_tokens=one.tokens,
+            at=at,
+            prefix=_blocks(ids),
+        )
+    for engine in engines.values():
+        ended |= _ends(engine, FAR_S)
+    beside = (
+        one.decision_s + one.http_s - (ended[str(number)] - (one.sent_s - began))
+        for number, one in enumerate(calls)
+    )
+    return max(median(beside), 0.0)
+
+
+def _ends(engine: Engine, to: Seconds) -> dict[str, Seconds]:
+    return {one.id: one.at for one in engine.advance(to) if isinstance(one, Finished)}
+
+
+def _blocks(ids: list[int]) -> tuple[int, ...]:
+    """A hash of each full block of a prompt, over all that is before its end."""
+    found: list[int] = []
+    before = 0
+    for place in range(len(ids) // BLOCK_TOKENS):
+        block = ids[place * BLOCK_TOKENS : (place + 1) * BLOCK_TOKENS]
+        before = hash((before, *block))
+        found.append(before)
+    return tuple(found)
 
 
 @contextlib.asynccontextmanager

@@ -167,8 +167,9 @@ def _reading(results: Results) -> Iterator[str]:
     )
     told = ", ".join(f"{NAMES[policy]} {took} ms" for policy, took in charged)
     yield (
-        "* A call is charged what its way took on the idle pool beside the profile, measured "
-        f"before the cells: {told} (by pool)."
+        "* A call is charged what its way takes beside the engine (asking, HTTP, this machine's "
+        "work), the median over 60 other runs, whose requests were put before "
+        f"engines of the fitted profiles at the instants at which they were really sent: {told}."
     )
     yield (
         "* `late` is by how much the latest server was slower than its pace, over its time; above "

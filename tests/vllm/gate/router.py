@@ -1,5 +1,6 @@
 """Calls through LiteLLM's own Router: its strategy, its requests, no Headway anywhere."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -10,7 +11,7 @@ import msgspec
 from headway.core.facts import CallReady
 from headway.sim.poolspec import POOL_NAME
 from headway_samples.demo.routers import callbacks_as_before, imported_litellm
-from tests.validity.ways import Wanted
+from tests.validity.ways import Served, Wanted
 from tests.vllm.gate.prompts import completion
 
 PROVIDER = "text-completion-openai"
@@ -23,11 +24,11 @@ _wanted: ContextVar[Callable[[str], dict[str, Any]]] = ContextVar("wanted")
 class ThroughRouter:
     """A `Way`: each call goes to the pool name, and LiteLLM's least-busy strategy decides.
 
-    `served` counts by endpoint id.
+    What deciding took cannot be told from the request: all of it counts as the request's.
     """
 
     def __init__(self, router: Any) -> None:
-        self.served: dict[str, int] = {}
+        self.calls: list[Served] = []
         self._router = router
 
     def observe(self, fact: msgspec.Struct) -> None:
@@ -41,10 +42,23 @@ class ThroughRouter:
             return dict(completion(model, want, ask.max_tokens or want.tokens).body)
 
         _wanted.set(fields)
+        loop = asyncio.get_running_loop()
+        sent_s = loop.time()
         answer = await self._router.atext_completion(model=POOL_NAME, prompt=SHOWN)
-        endpoint = answer._hidden_params["model_id"]
-        self.served[endpoint] = self.served.get(endpoint, 0) + 1
-        return answer.model, int(answer.usage.completion_tokens)
+        details = answer.usage.prompt_tokens_details
+        self.calls.append(
+            Served(
+                request=ask.call,
+                endpoint=answer._hidden_params["model_id"],
+                prompt=wanted(answer.model).prompt,
+                tokens=int(answer.usage.completion_tokens),
+                cached_tokens=int(getattr(details, "cached_tokens", None) or 0),
+                sent_s=sent_s,
+                decision_s=0.0,
+                http_s=loop.time() - sent_s,
+            )
+        )
+        return answer.model, self.calls[-1].tokens
 
 
 @contextlib.contextmanager

@@ -31,8 +31,8 @@ HEADWAY, EARLY, LITELLM = "headway", "headway+early", "least-busy"
 POLICIES = (HEADWAY, EARLY, LITELLM)
 """Late release; the same bound at once, with the engine's own priority queue; LiteLLM's Router."""
 SMALL, MIDDLE, LARGE = "small", "middle", "large"
-STEPS_S = {SMALL: 0.012, MIDDLE: 0.036, LARGE: 0.096}
-PREFILL_TOKENS_S = {SMALL: 32000, MIDDLE: 10000, LARGE: 4000}
+STEPS_S = {SMALL: 0.012, MIDDLE: 0.024, LARGE: 0.048}
+PREFILL_TOKENS_S = {SMALL: 32000, MIDDLE: 16000, LARGE: 8000}
 QUALITY = {SMALL: 0.5, MIDDLE: 0.65, LARGE: 0.8}
 
 
@@ -68,9 +68,9 @@ def _server(name: str, model: str, *, seats: int, kv_tokens: int) -> PacedServer
 
 SIZES = Stand(
     name="sizes",
-    about="three sizes of model, 12 seats each, room for every cache",
+    about="three sizes of model, 8 seats each, room for every cache",
     servers=tuple(
-        _server(name, name, seats=12, kv_tokens=196608) for name in (SMALL, MIDDLE, LARGE)
+        _server(name, name, seats=8, kv_tokens=131072) for name in (SMALL, MIDDLE, LARGE)
     ),
     models={SMALL: SMALL, MIDDLE: MIDDLE, LARGE: LARGE},
 )
@@ -118,10 +118,10 @@ LOOPS = _trace("loops", TIGHT, {"loop": 3.0, "sharegpt-like": 2.0})
 ABOUT_LOOPS = "coding loops on a growing context, long dialogues"
 CELLS = (
     *(
-        Cell(stand=SIZES, trace=AGENTS, about=ABOUT_AGENTS, load=load, runs=600)
+        Cell(stand=SIZES, trace=AGENTS, about=ABOUT_AGENTS, load=load, runs=580)
         for load in (0.7, 1.0, 1.3)
     ),
-    Cell(stand=TIGHT, trace=LOOPS, about=ABOUT_LOOPS, load=0.8, runs=520),
+    Cell(stand=TIGHT, trace=LOOPS, about=ABOUT_LOOPS, load=0.8, runs=500),
 )
 
 
