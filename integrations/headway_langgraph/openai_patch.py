@@ -27,6 +27,7 @@ from headway.calling.calls import (
     error_kind,
 )
 from headway.calling.guard import complaints, warn_once
+from headway.calling.orca import waiting_told
 from headway.calling.responses import holds_sealed_reasoning
 from headway.client import Route, get_client
 from headway.context import live_scope
@@ -54,8 +55,13 @@ EXPECTED = {
     "request": ("self", "cast_to", "options", "stream", "stream_cls"),
     "_build_request": ("self", "options", "retries_taken"),
     "_sleep_for_retry": ("self", "retries_taken", "max_retries", "options", "response"),
+    "_process_response": (
+        *("self", "cast_to", "options", "response", "stream", "stream_cls", "retries_taken"),
+    ),
 }
 """The parameters that each patched method must have; anything else is another SDK."""
+
+OF_CLIENTS = ("_prepare_options", "request", "_sleep_for_retry", "_process_response")
 
 
 class OpenAIPatch:
@@ -91,6 +97,8 @@ class OpenAIPatch:
         self._wrap(asynchronous, "_prepare_options", self._aprepare)
         self._wrap(sync, "_sleep_for_retry", _retry)
         self._wrap(asynchronous, "_sleep_for_retry", _retry)
+        self._wrap(sync, "_process_response", _headers_heard)
+        self._wrap(asynchronous, "_process_response", _headers_heard)
         self._wrap(module.BaseClient, "_build_request", build)
         return True
 
@@ -325,8 +333,8 @@ def unknown_in(module: ModuleType) -> str:
         if not inspect.isclass(getattr(module, name, None)):
             return f"no class {name}"
     for owner, names in (
-        (module.SyncAPIClient, ("_prepare_options", "request", "_sleep_for_retry")),
-        (module.AsyncAPIClient, ("_prepare_options", "request", "_sleep_for_retry")),
+        (module.SyncAPIClient, OF_CLIENTS),
+        (module.AsyncAPIClient, OF_CLIENTS),
         (module.BaseClient, ("_build_request",)),
     ):
         for name in names:
@@ -352,6 +360,21 @@ def _retry(original: Any) -> Any:
         return original(sdk, **kwargs)
 
     return sleep_for_retry
+
+
+def _headers_heard(original: Any) -> Any:
+    # The asynchronous original returns its coroutine through here.
+    def process_response(sdk: Any, **kwargs: Any) -> Any:
+        sending = sending_of(sdk)
+        if sending is not None:
+            note("openai _process_response", _hear, sending.call, kwargs.get("response"))
+        return original(sdk, **kwargs)
+
+    return process_response
+
+
+def _hear(call: Call, response: Any) -> None:
+    call.answer.waiting = waiting_told(response.headers)
 
 
 def _attempt_failed(call: Call, response: Any) -> None:

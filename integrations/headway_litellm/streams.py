@@ -10,6 +10,7 @@ from typing import Any
 
 from headway.calling.calls import Call, decided
 from headway.calling.guard import complaints
+from headway.calling.orca import waiting_told
 
 
 def note(what: str, step: Callable[..., None], *args: Any) -> None:
@@ -30,6 +31,10 @@ def follow(call: Call, response: Any) -> None:
     """See to it that `call` is closed when `response`, an attempt's answer, is over."""
     if not _is_stream(response):
         call.answer.absorb(response)
+        hidden = getattr(response, "_hidden_params", None)
+        told = hidden.get("additional_headers") if isinstance(hidden, dict) else None
+        if isinstance(told, dict):
+            call.answer.waiting = waiting_told(told)
         call.close("cancelled" if _is_cached(response) else "ok")
         return
     if not isinstance(response, _Followed):

@@ -123,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         if status != 200:
             self.send_header("retry-after-ms", "1")
+        if self.headers.get("endpoint-load-metrics-format") == "JSON":
+            told = {"named_metrics": {"num_requests_waiting": 3.0, "kv_cache_usage_perc": 0.5}}
+            self.send_header("endpoint-load-metrics", f"JSON {json.dumps(told)}")
         self.end_headers()
         self.wfile.write(data)
 

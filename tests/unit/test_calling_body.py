@@ -260,6 +260,8 @@ def test_a_decision_on_a_request() -> None:
     assert change.headers == {
         "X-Vllm-Priority": "-2000",
         "X-Session-ID": "run-1",
+        "X-Request-Id": "c-1",
+        "endpoint-load-metrics-format": "JSON",
         "traceparent": "t",
     }
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headway.client.engines import (
     KNOWN_ENGINES,
+    LOAD_WANTED,
     MAX_HEADER,
     Hints,
     hints,
@@ -40,9 +41,12 @@ def test_every_known_engine_is_in_one_of_the_lists() -> None:
 
 def test_vllm_serves_lower_first_by_body_and_header() -> None:
     assert hints("vllm", 1.5, run="r1") == Hints(
-        body={"priority": -1500}, headers={"X-Vllm-Priority": "-1500", "X-Session-ID": "r1"}
+        body={"priority": -1500},
+        headers={"X-Vllm-Priority": "-1500", "X-Session-ID": "r1", **LOAD_WANTED},
     )
     assert priority(hints("vllm", -0.25)) == 250
+    named = hints("vllm", 0.0, run="r1", request="c1-2").headers
+    assert (named["X-Session-ID"], named["X-Request-Id"]) == ("r1", "c1-2")
 
 
 def test_emulated_is_told_what_vllm_is_but_no_session() -> None:
@@ -159,7 +163,9 @@ def test_an_urgency_of_the_callers_own_is_found(
 
 
 def test_without_urgency_the_rest_is_still_told() -> None:
-    assert without_urgency(hints("vllm", 1.0, run="r")) == Hints(headers={"X-Session-ID": "r"})
+    assert without_urgency(hints("vllm", 1.0, run="r")) == Hints(
+        headers={"X-Session-ID": "r", **LOAD_WANTED}
+    )
     assert without_urgency(hints("dynamo", 1.0, output_tokens=9)).body == {
         "nvext": {"agent_hints": {"osl": 9}}
     }

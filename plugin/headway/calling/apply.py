@@ -82,6 +82,7 @@ def told_to_engine(
         route.endpoint.engine,
         route.urgency,
         run=ask.run,
+        request=f"{ask.call}-{ask.attempt}",
         output_tokens=route.output_tokens,
         deadline_s=left_s,
         service_class=ask.service_class,

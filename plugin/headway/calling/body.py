@@ -108,7 +108,7 @@ class Answer:
     `tool_ids` are what a later request may name that only the same model should read,
     `id` what it may name that only the same endpoint has stored (the Responses API); `error`
     is the kind of a failure that came as an answer; `queue_s` the seconds in the engine's queue
-    (vLLM with ``--enable-per-request-metrics``).
+    (vLLM with ``--enable-per-request-metrics``), `waiting` how many stood there when it answered.
     """
 
     __slots__ = (
@@ -121,6 +121,7 @@ class Answer:
         "queue_s",
         "tool_ids",
         "tools",
+        "waiting",
     )
 
     def __init__(self) -> None:
@@ -128,6 +129,7 @@ class Answer:
         self.cached_tokens: int | None = None
         self.output_tokens: int | None = None
         self.queue_s: float | None = None
+        self.waiting: int | None = None
         self.finish_reason = ""
         self.error = ""
         self.id = ""

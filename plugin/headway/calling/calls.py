@@ -209,6 +209,7 @@ class Call:
                 tool_calls=len(answer.tools),
                 finish_reason=answer.finish_reason,
                 queue_s=answer.queue_s,
+                engine_waiting=answer.waiting,
             )
         )
 

@@ -19,6 +19,8 @@ STEPS = 1000
 integer of 32 bits for every engine."""
 MAX_HEADER = 128
 """Characters of a header's value: far below what any server refuses."""
+LOAD_WANTED = {"endpoint-load-metrics-format": "JSON"}
+"""Asks vLLM for its load in the answer's headers (ORCA)."""
 URGENCY_HEADERS = frozenset(
     {
         "x-vllm-priority",
@@ -45,6 +47,7 @@ class _Said:
 
     higher: int
     run: str
+    request: str
     output_tokens: int
     deadline_s: Seconds | None
     service_class: str
@@ -55,12 +58,14 @@ def hints(
     urgency: float,
     *,
     run: str = "",
+    request: str = "",
     output_tokens: float = 0.0,
     deadline_s: Seconds | None = None,
     service_class: str = "",
 ) -> Hints:
     """What to tell `engine` of a call of `run`; nothing for an engine that is not known.
 
+    `request` names this attempt: its name in the engine's own logs and traces, where it has one.
     `urgency` is clamped to ±1e6 and keeps its order. `output_tokens` is the predicted length of
     the answer (0: not known), `deadline_s` the seconds left until the run should be done.
     """
@@ -72,6 +77,7 @@ def hints(
         _Said(
             higher=urgency_rank(urgency),
             run=_header_value(run),
+            request=_header_value(request),
             output_tokens=max(1, round(min(output_tokens, 1e9))) if known else 0,
             deadline_s=_seconds(deadline_s),
             service_class=_header_value(service_class),
@@ -123,7 +129,8 @@ def without_urgency(told: Hints) -> Hints:
 def _vllm(said: _Said) -> Hints:
     """Lower first; the header is read by newer versions, the body by all."""
     told = _emulated(said)
-    return Hints(body=told.body, headers=told.headers | _given("X-Session-ID", said.run))
+    names = _given("X-Session-ID", said.run) | _given("X-Request-Id", said.request)
+    return Hints(body=told.body, headers=told.headers | names | LOAD_WANTED)
 
 
 def _emulated(said: _Said) -> Hints:

@@ -221,6 +221,8 @@ class CallDesk:
             self._runs.end(run, "cancelled", at)
         if endpoint is None or load is None or not call.applied:
             return
+        if call.ended.engine_waiting is not None and call.ended.engine_waiting >= 0:
+            endpoint.heard(call.ended.engine_waiting, at)
         if outcome == "ok" and call.ended.finish_reason != ABORTED:
             self._learn(run, call, endpoint, load, at)
         elif outcome == "error" and call.ended.error in REFUSALS and endpoint.sequences:

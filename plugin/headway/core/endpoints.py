@@ -369,6 +369,17 @@ class Endpoint:
             self.foreign = max(fact.running + (fact.waiting or 0) - len(self.inflight.loads), 0)
         self._pace(at)
 
+    def heard(self, waiting: int, at: Seconds) -> None:
+        """An answer told how many stood in the engine's queue: those that are not ours are others'.
+
+        Never less than the last scrape said, which counts those that run too.
+        """
+        open_calls = len(self.inflight.loads)
+        ours = 0 if self.room is None else max(open_calls - self.room, 0)
+        if waiting - ours > self.foreign:
+            self.foreign = waiting - ours
+            self._pace(at)
+
     def _learn_seats(self, fact: EndpointSeen) -> None:
         """A limit shows itself when some requests wait while as many run, look after look.
 

@@ -150,7 +150,8 @@ class CallEnded(Fact, frozen=True, kw_only=True, tag="call_ended"):
     `error` is a short kind (``connect``, ``timeout``, ``429``, ``500``,
     ``parse``...). Token counts are the engine's own where it told them, else
     None. `duration_s` runs from sending to the end; `queue_s` of that the engine says that the
-    call waited for a seat.
+    call waited for a seat. `engine_waiting`: how many requests it said to hold in its queue when
+    it answered.
     """
 
     call: CallId
@@ -166,6 +167,7 @@ class CallEnded(Fact, frozen=True, kw_only=True, tag="call_ended"):
     tool_calls: int = 0
     finish_reason: str = ""
     queue_s: Seconds | None = None
+    engine_waiting: int | None = None
 
 
 class Feedback(Fact, frozen=True, kw_only=True, tag="feedback"):

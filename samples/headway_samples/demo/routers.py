@@ -124,6 +124,7 @@ def _chat(router: Any) -> ChatFactory:
 
 
 def imported_litellm() -> Any:
+    """LiteLLM, quiet and with the prices that it brings."""
     # Read at import: the list that the package brings, instead of the one on the Internet.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
