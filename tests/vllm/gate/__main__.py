@@ -35,19 +35,27 @@ KNEE_RUNS = 600
 GUESSED_RATE = 1.0
 
 
+Keep = Callable[[Profiled, Pair], None]
+"""Told of every pair as it comes: the next one may fail."""
+
+
 async def play_stand(
-    stand: Stand, cells: tuple[Cell, ...], *, folder: Path, console: Console, quick: bool
-) -> tuple[Profiled, list[Pair]]:
+    stand: Stand,
+    cells: tuple[Cell, ...],
+    *,
+    folder: Path,
+    console: Console,
+    quick: bool,
+    keep: Keep,
+) -> None:
     """All cells of a stand, on servers that are started, and measured, once."""
     console.print(f"[bold]{stand.name}[/bold]: starting {len(stand.servers)} vLLM servers")
     with PacedPool(stand.servers, folder / stand.name) as servers:
         known = await profiled(stand, servers, folder, console.print)
-        pairs = []
         for cell in cells:
-            pairs += await _play_cell(
-                cell, known, servers, folder=folder, console=console, quick=quick
+            await _play_cell(
+                cell, known, servers, folder=folder, console=console, quick=quick, keep=keep
             )
-    return known, pairs
 
 
 async def _play_cell(
@@ -58,7 +66,8 @@ async def _play_cell(
     folder: Path,
     console: Console,
     quick: bool,
-) -> list[Pair]:
+    keep: Keep,
+) -> None:
     material = material_of(cell.trace, known.sim)
     runs = QUICK_RUNS if quick else cell.runs
     knee = knee_of(cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE)
@@ -68,7 +77,6 @@ async def _play_cell(
         for count, seed in ((runs, SEED), (OTHER_RUNS, OTHER_SEED))
     )
     console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
-    pairs = []
     for policy in POLICIES:
         charged_s = await beside_s(others, known, servers, policy=policy, folder=folder)
         with _progress(console, f"{cell.name}, {policy}", runs) as step:
@@ -93,8 +101,7 @@ async def _play_cell(
             charged_s=charged_s,
         )
         console.print(line(pair))
-        pairs.append(pair)
-    return pairs
+        keep(known, pair)
 
 
 def _progress(console: Console, what: str, runs: int) -> "_Step":
@@ -130,17 +137,11 @@ def line(pair: Pair) -> str:
     )
 
 
-async def play_all(folder: Path, console: Console, *, quick: bool) -> Results:
-    """Every cell of every stand."""
-    pairs: list[Pair] = []
-    fitted = {}
-    stands = {cell.stand.name: cell.stand for cell in CELLS}
-    for stand in stands.values():
-        own = tuple(cell for cell in CELLS if cell.stand.name == stand.name)
-        known, found = await play_stand(stand, own, folder=folder, console=console, quick=quick)
-        pairs += found
-        fitted[stand.name] = known.rows
-    return Results(
+async def play_all(
+    folder: Path, console: Console, *, quick: bool, kept: Callable[[Results], None]
+) -> Results:
+    """Every cell of every stand; `kept` is told of all results so far after each."""
+    results = Results(
         command=COMMAND,
         commit=commit(),
         machine=f"{platform.system()} with {os.cpu_count()} processors",
@@ -148,10 +149,30 @@ async def play_all(folder: Path, console: Console, *, quick: bool) -> Results:
         litellm=importlib.metadata.version("litellm"),
         seed=SEED,
         quick=quick,
-        stands={name: stand.about for name, stand in stands.items()},
-        fitted=fitted,
-        pairs=tuple(pairs),
+        stands={cell.stand.name: cell.stand.about for cell in CELLS},
+        fitted={},
+        pairs=(),
     )
+
+    def keep(known: Profiled, pair: Pair) -> None:
+        nonlocal results
+        results = msgspec.structs.replace(
+            results,
+            fitted={**results.fitted, known.stand.name: known.rows},
+            pairs=(*results.pairs, pair),
+        )
+        kept(results)
+
+    for stand in {cell.stand.name: cell.stand for cell in CELLS}.values():
+        own = tuple(cell for cell in CELLS if cell.stand.name == stand.name)
+        await play_stand(stand, own, folder=folder, console=console, quick=quick, keep=keep)
+    return results
+
+
+def save(results: Results, file: Path) -> None:
+    """The numbers."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
 def write(results: Results, page_file: Path, console: Console) -> None:
@@ -161,8 +182,7 @@ def write(results: Results, page_file: Path, console: Console) -> None:
     scatter, release = folder / "validity-vllm.png", folder / "late-release.png"
     draw_scatter(results, scatter)
     draw_release(results, release)
-    written = msgspec.json.format(msgspec.json.encode(results), indent=1)
-    (folder / "validity-vllm.json").write_bytes(written + b"\n")
+    save(results, folder / "validity-vllm.json")
     told = page(results, scatter=f"results/{scatter.name}", release=f"results/{release.name}")
     page_file.write_text(told)
     console.print(f"written: {page_file}")
@@ -173,6 +193,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vllm.gate", description=__doc__)
     parser.add_argument("--page", type=Path, default=Path("docs/validity.md"))
     parser.add_argument("--quick", action="store_true", help="few runs: only shows that it works")
+    parser.add_argument(
+        "--so-far", type=Path, default=Path("gate-so-far.json"), help="numbers after each cell"
+    )
     parser.add_argument("--redraw", type=Path, metavar="JSON", help="the page of earlier results")
     given = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -183,9 +206,16 @@ def main() -> int:
     check_installed(("router-least-busy",))
     with tempfile.TemporaryDirectory(prefix="headway-gate-") as name:
         try:
-            results = run_stoppable(play_all(Path(name), console, quick=given.quick))
+            results = run_stoppable(
+                play_all(
+                    Path(name),
+                    console,
+                    quick=given.quick,
+                    kept=lambda found: save(found, given.so_far),
+                )
+            )
         except Stopped as stopped:
-            console.print(f"{stopped}: servers and daemon are ended, nothing was written")
+            console.print(f"{stopped}: servers and daemon are ended; {given.so_far} has the rest")
             return stopped.status
     write(results, given.page, console)
     console.print("the gate is passed" if results.passed else "the gate is NOT passed")

@@ -75,6 +75,14 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
         return self.virtual.p99_s / self.live_p99_s - 1.0
 
     @property
+    def usual(self) -> tuple[bool, bool]:
+        """Whether mean and P99 lived are among those of the virtual plays: no farther from them
+        than they are from one another.
+        """
+        (low, high), (least, most) = self.virtual.mean_range, self.virtual.p99_range
+        return low <= self.live_mean_s <= high, least <= self.live_p99_s <= most
+
+    @property
     def green(self) -> bool:
         """Whether the servers kept their pace."""
         return self.slipped <= MOST_SLIPPED

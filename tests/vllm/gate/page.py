@@ -57,6 +57,16 @@ def _gate(results: Results) -> Iterator[str]:
         f"the mean is off by {fmean(off):.1%} (at most {max(off):.1%}), the P99 by "
         f"{fmean(tails):.1%} (at most {max(tails):.1%}).\n"
     )
+    usual = [pair.usual for pair in results.pairs]
+    spread = [_spread(pair) for pair in results.pairs]
+    yield (
+        "A busy pool is chaotic: plays in virtual time whose runs come a few milliseconds later "
+        f"differ from one another by {fmean(one for one, _ in spread):.1%} in the mean and "
+        f"{fmean(one for _, one in spread):.1%} in the P99 (lowest to highest of "
+        f"{VIRTUAL_PLAYS}, average over the cells). What was lived is within that range in "
+        f"{sum(one for one, _ in usual)} of {len(usual)} cells by the mean and in "
+        f"{sum(one for _, one in usual)} by the P99.\n"
+    )
     yield (
         "| cell | policy | runs | calls | mean of runs, live / virtual | off | P99 of calls, live "
         "[95 %] / virtual | off | late | CPU | within |"
@@ -71,6 +81,19 @@ def _gate(results: Results) -> Iterator[str]:
             f"NOT VALID: in {len(late)} cells a server was later than {MOST_SLIPPED:.0%} of its "
             "time; the machine was too busy.\n"
         )
+
+
+def _spread(pair: Pair) -> tuple[float, float]:
+    """How far apart the virtual plays are, as shares of their medians."""
+    ranges = (
+        (pair.virtual.mean_range, pair.virtual.mean_s),
+        (
+            pair.virtual.p99_range,
+            pair.virtual.p99_s,
+        ),
+    )
+    mean, p99 = ((high - low) / middle for (low, high), middle in ranges)
+    return mean, p99
 
 
 def _row(pair: Pair) -> str:

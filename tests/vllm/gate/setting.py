@@ -118,10 +118,10 @@ LOOPS = _trace("loops", TIGHT, {"loop": 3.0, "sharegpt-like": 2.0})
 ABOUT_LOOPS = "coding loops on a growing context, long dialogues"
 CELLS = (
     *(
-        Cell(stand=SIZES, trace=AGENTS, about=ABOUT_AGENTS, load=load, runs=580)
+        Cell(stand=SIZES, trace=AGENTS, about=ABOUT_AGENTS, load=load, runs=620)
         for load in (0.7, 1.0, 1.3)
     ),
-    Cell(stand=TIGHT, trace=LOOPS, about=ABOUT_LOOPS, load=0.8, runs=500),
+    Cell(stand=TIGHT, trace=LOOPS, about=ABOUT_LOOPS, load=0.8, runs=540),
 )
 
 
@@ -151,6 +151,7 @@ def _shorter(run: TraceRun) -> TraceRun:
         msgspec.structs.replace(
             node,
             output_tokens=_tokens(node.output_tokens) if node.output_tokens else 0,
+            max_tokens=None if node.max_tokens is None else _tokens(node.max_tokens),
             tool_s=_seconds(node.tool_s),
         )
         for node in run.nodes
