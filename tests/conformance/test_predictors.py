@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headway.core.protocols import Confidence, Predictor, Query
 from headway.predict.confidence import SOURCES, BaseRates
+from headway.predict.length import OutputLength
 from headway.predict.quantiles import output_length, prefix_share, rest_of_run
 from headway.sim.confidence import make_confidence, parse_confidence
 from headway.sim.luck import Luck
@@ -17,6 +18,7 @@ from headway.sim.trace import Label, Question
 
 PREDICTORS: dict[str, Callable[[], Predictor]] = {
     "output_length": output_length,
+    "length": OutputLength,
     "rest_of_run": lambda: rest_of_run(prior=(10.0, 40.0)),
     "prefix_share": prefix_share,
 }
@@ -52,6 +54,8 @@ QUERIES = st.builds(
     visit=st.integers(1, 9),
     model=st.sampled_from(["small", "large", "new"]),
     run=st.sampled_from(["", "asked"]),
+    step=st.integers(0, 3),
+    prompt_tokens=st.sampled_from([0, 100, 5000]),
 )
 PLACES = [
     Query(graph=graph, node=node, visit=visit, model=model, run=run)

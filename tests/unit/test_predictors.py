@@ -12,7 +12,7 @@ PLACE = Query(graph="g", node="write", model="small")
 
 
 def test_quantiles_of_a_window_are_linear_between_neighbours() -> None:
-    window = QuantileWindow([4.0, 1.0, 3.0, 2.0, 5.0])
+    window = QuantileWindow.loaded(5, [4.0, 1.0, 3.0, 2.0, 5.0])
     assert window.pair() == (3.0, 4.6)
 
 
@@ -20,10 +20,10 @@ def test_a_window_forgets_its_oldest_values() -> None:
     window = QuantileWindow()
     for value in range(WINDOW + 10):
         window.learn(float(value))
-    assert (len(window), window.count, window.values()[0]) == (WINDOW, WINDOW + 10, 10.0)
-    again = QuantileWindow(window.values(), window.count)
+    assert (len(window), window.count, window.saved()[1][0]) == (WINDOW, WINDOW + 10, 10.0)
+    again = QuantileWindow.loaded(*window.saved())
     again.learn(0.0)
-    assert (again.values()[0], again.count) == (11.0, WINDOW + 11)
+    assert (again.saved()[1][0], again.count) == (11.0, WINDOW + 11)
 
 
 def test_levels_are_mixed_by_their_samples() -> None:

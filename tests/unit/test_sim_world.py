@@ -358,9 +358,8 @@ def test_a_rehearsal_teaches_lengths_of_every_model() -> None:
         luck=Luck({}, seed=1, rho=0.5),
         rules=Rules(),
     )
-    windows = {
-        tuple(key): values for key, _, values in learned["foresight"]["output_tokens"]["windows"]
-    }
+    sketch = learned["foresight"]["output_tokens"]["sketch"]
+    windows = {tuple(key): values for key, _, values, *_ in sketch["windows"]}
     assert set(windows[("1", "small")]) == {30.0} and set(windows[("1", "large")]) == {80.0}
 
 

@@ -9,6 +9,7 @@ import typer
 
 from headway import __version__
 from headway.cli import control
+from headway.cli.assess import assess
 from headway.cli.report import report
 from headway.cli.simulate import simulate
 from headway.cli.top import top
@@ -45,6 +46,7 @@ def build() -> typer.Typer:
     app.command("reload")(control.reload)
     app.command("replay")(control.replay_command)
     app.command("simulate")(simulate)
+    app.command("assess")(assess)
     _register(app, "emulate", _emulate)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         _register(app, point.name, _loader(point))

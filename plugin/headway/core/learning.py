@@ -42,6 +42,8 @@ class Teacher:
             model=call.model,
             run=ask.run,
             call=ask.call,
+            step=ask.step,
+            prompt_tokens=call.prompt_tokens,
         )
         if ended.output_tokens is not None and ended.output_tokens >= 0:
             self._foresight.output_tokens.learn(query, float(ended.output_tokens))

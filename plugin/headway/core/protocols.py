@@ -29,7 +29,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a prediction is asked for: a place in a graph, and the model if it matters.
 
-    `run` and `call` say which call it is for; only bounds that know the truth look at them.
+    `run` lets a predictor join the calls of a run, `step` tells which of them were over when this
+    one began (0: not known); only bounds that know the truth look at `call`. `prompt_tokens` is
+    the prompt's size as it was estimated before the call (0: not known).
     """
 
     graph: str
@@ -38,6 +40,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model: str = ""
     run: str = ""
     call: str = ""
+    step: int = 0
+    prompt_tokens: int = 0
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -81,6 +81,8 @@ class View:
             model=model,
             run=ask.run,
             call=ask.call,
+            step=ask.step,
+            prompt_tokens=call.prompt_tokens,
         )
 
     def output(self, call: Call, model: str) -> Estimate:

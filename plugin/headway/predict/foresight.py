@@ -4,14 +4,15 @@ from typing import Any
 
 from headway.core.protocols import Confidence, Predictor
 from headway.predict.confidence import BaseRates
-from headway.predict.quantiles import output_length, prefix_share, rest_of_run
+from headway.predict.length import OutputLength
+from headway.predict.quantiles import prefix_share, rest_of_run
 
 
 class OnlineForesight:
     """Predictors that start from priors and learn from every completion."""
 
     def __init__(self, quality: dict[str, float]) -> None:
-        self.output_tokens: Predictor = output_length()
+        self.output_tokens: Predictor = OutputLength()
         self.rest_s: Predictor = rest_of_run(prior=(10.0, 40.0))
         self.rest_tokens: Predictor = rest_of_run(prior=(600.0, 2400.0))
         self.prefix_share: Predictor = prefix_share()

@@ -102,7 +102,7 @@ class ShrunkQuantiles:
         """All that was learned, in plain msgpack types."""
         return {
             "windows": [
-                [list(key), window.count, window.values()]
+                [list(key), *window.saved()]
                 for key, window in sorted(self._windows.items())
                 if len(window)
             ]
@@ -111,8 +111,7 @@ class ShrunkQuantiles:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Take a snapshot back."""
         self._windows = {
-            tuple(key): QuantileWindow([float(value) for value in values], int(count))
-            for key, count, values in snapshot["windows"]
+            tuple(key): QuantileWindow.loaded(*saved) for key, *saved in snapshot["windows"]
         }
         self._chains.clear()
 

@@ -1,6 +1,7 @@
 """Running quantiles over the most recent values."""
 
 from collections import deque
+from typing import Any
 
 WINDOW = 256
 REFRESHED_AFTER = 16
@@ -10,22 +11,26 @@ REFRESHED_AFTER = 16
 class QuantileWindow:
     """Median and P90 of the last `WINDOW` values; `count` were learned.
 
-    Learning costs O(1). Asking sorts the values, if it is time to: most windows are rarely asked.
+    Quantiles are worked out as values come, never when they are asked for: who asks when decides
+    nothing.
     """
 
     __slots__ = ("_new", "_pair", "_recent", "count")
 
-    def __init__(self, values: list[float] | None = None, count: int = 0) -> None:
-        self._recent: deque[float] = deque(values or (), maxlen=WINDOW)
-        self.count = max(count, len(self._recent))
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self.count = 0
         self._new = 0
         self._pair: tuple[float, float] | None = None
 
     def learn(self, value: float) -> None:
         """Take a value in; the oldest leaves when the window is full."""
-        self._recent.append(value)
+        recent = self._recent
+        recent.append(value)
         self.count += 1
         self._new += 1
+        if self._pair is None or self._new * REFRESHED_AFTER > len(recent):
+            self._refresh()
 
     def __len__(self) -> int:
         return len(self._recent)
@@ -33,16 +38,40 @@ class QuantileWindow:
     def pair(self) -> tuple[float, float]:
         """Median and P90 (linear between neighbours) as of late; there must be some values."""
         found = self._pair
-        if found is None or self._new * REFRESHED_AFTER > len(self._recent):
-            ordered = sorted(self._recent)
-            last = len(ordered) - 1
-            found = self._pair = (_at(ordered, 0.5 * last), _at(ordered, 0.9 * last))
-            self._new = 0
+        assert found is not None
         return found
 
-    def values(self) -> list[float]:
-        """The window's values, oldest first."""
-        return list(self._recent)
+    def _refresh(self) -> None:
+        ordered = sorted(self._recent)
+        last = len(ordered) - 1
+        self._pair = (_at(ordered, 0.5 * last), _at(ordered, 0.9 * last))
+        self._new = 0
+
+    def saved(self) -> list[Any]:
+        """All of it in plain types, the quantiles as of late too: one that is taken back answers as
+        this one would.
+        """
+        pair = None if self._pair is None else list(self._pair)
+        return [self.count, list(self._recent), self._new, pair]
+
+    @classmethod
+    def loaded(
+        cls,
+        count: int,
+        values: list[float],
+        new: int = 0,
+        pair: list[float] | None = None,
+    ) -> "QuantileWindow":
+        """The window that was `saved`; versions before told count and values only."""
+        window = cls()
+        window._recent.extend(float(value) for value in values)
+        window.count = max(int(count), len(window._recent))
+        if pair is not None:
+            window._new = int(new)
+            window._pair = (float(pair[0]), float(pair[1]))
+        elif window._recent:
+            window._refresh()
+        return window
 
 
 def _at(ordered: list[float], place: float) -> float:

@@ -1,0 +1,165 @@
+"""Forecasts of output length on recorded runs: ours, and the simple ones to beat.
+
+Each learns from the train half, run after run. On the test half only the runs themselves are
+revealed, call by call: what was learned stays as it was.
+"""
+
+from collections.abc import Callable, Iterable
+from statistics import median
+from typing import Protocol
+
+from headway.core.protocols import Query
+from headway.predict.length import OutputLength
+from headway.predict.quantiles import output_length
+from headway.sim.assess.measures import Scores, scores
+from headway.sim.assess.sets import KnownCall, KnownRun
+
+MOST_POSITION = 200
+
+
+class Forecaster(Protocol):
+    """Something that foresees the length of a call."""
+
+    def teach(self, run: KnownRun) -> None:
+        """A run of the train half, whole."""
+        ...
+
+    def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
+        """P50 and P90 of the call at `place`, whose run is known up to the step before."""
+        ...
+
+    def reveal(self, run: KnownRun, place: int) -> None:
+        """The call at `place` of a run of the test half was answered."""
+        ...
+
+
+class _Medians:
+    """Medians and P90 of the train half, by a key of the call; the whole where a key is new."""
+
+    def __init__(self, key: Callable[[KnownCall, int], tuple[object, ...]]) -> None:
+        self._key = key
+        self._values: dict[tuple[object, ...], list[int]] = {}
+        self._known: dict[tuple[object, ...], tuple[float, float]] = {}
+
+    def teach(self, run: KnownRun) -> None:
+        for place, call in enumerate(run.calls):
+            for key in {(), self._key(call, place)}:
+                self._values.setdefault(key, []).append(call.output_tokens)
+        self._known.clear()
+
+    def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
+        key = self._key(run.calls[place], place)
+        if key not in self._values:
+            key = ()
+        if key not in self._known:
+            ordered = sorted(self._values[key])
+            high = ordered[min(round(0.9 * (len(ordered) - 1)), len(ordered) - 1)]
+            self._known[key] = (float(median(ordered)), float(high))
+        return self._known[key]
+
+    def reveal(self, run: KnownRun, place: int) -> None:
+        """Nothing: it looks at no run."""
+
+
+class _Sketch:
+    """The quantiles of places alone, without what the run has shown."""
+
+    def __init__(self) -> None:
+        self._predictor = output_length()
+
+    def teach(self, run: KnownRun) -> None:
+        for place in range(len(run.calls)):
+            self._predictor.learn(query_of(run, place), float(run.calls[place].output_tokens))
+
+    def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
+        found = self._predictor.estimate(query_of(run, place))
+        return found.p50, found.p90
+
+    def reveal(self, run: KnownRun, place: int) -> None:
+        """Nothing: it looks at no run."""
+
+
+class _Ours:
+    """`headway.predict.length.OutputLength`, as the daemon has it."""
+
+    def __init__(self) -> None:
+        self._predictor = OutputLength()
+
+    def teach(self, run: KnownRun) -> None:
+        for place in range(len(run.calls)):
+            self._predictor.learn(query_of(run, place), float(run.calls[place].output_tokens))
+
+    def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
+        found = self._predictor.estimate(query_of(run, place))
+        return found.p50, found.p90
+
+    def reveal(self, run: KnownRun, place: int) -> None:
+        self._predictor.follow(query_of(run, place), float(run.calls[place].output_tokens))
+
+
+class _Clairvoyant:
+    """Knows the truth: what the measures come to at best."""
+
+    def teach(self, run: KnownRun) -> None:
+        """Nothing: it knows."""
+
+    def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
+        true = float(run.calls[place].output_tokens)
+        return true, true
+
+    def reveal(self, run: KnownRun, place: int) -> None:
+        """Nothing: it knows."""
+
+
+FORECASTERS: dict[str, Callable[[], Forecaster]] = {
+    "constant": lambda: _Medians(lambda call, place: ()),
+    "role": lambda: _Medians(lambda call, place: (call.role,)),
+    "role + position": lambda: _Medians(lambda call, place: (call.role, min(place, MOST_POSITION))),
+    "sketch": _Sketch,
+    "headway": _Ours,
+    "clairvoyant": _Clairvoyant,
+}
+
+
+def query_of(run: KnownRun, place: int) -> Query:
+    """What a scheduler asks before the call at `place`."""
+    call = run.calls[place]
+    return Query(
+        graph=run.graph,
+        node=call.role,
+        visit=call.visit,
+        run=run.id,
+        call=f"{run.id}/{place}",
+        step=call.step,
+        prompt_tokens=call.prompt_tokens,
+    )
+
+
+def judge(
+    make: Callable[[], Forecaster],
+    train: Iterable[KnownRun],
+    test: list[KnownRun],
+    *,
+    clock: Callable[[], float],
+) -> Scores:
+    """Teach, then foresee every call of the test half; `clock` (seconds) times the forecasts."""
+    forecaster = make()
+    for run in train:
+        forecaster.teach(run)
+    p50, p90, truth, of_run, of_role, took = [], [], [], [], [], []
+    numbers: dict[str, int] = {}
+    for number, run in enumerate(test):
+        asked = 0
+        for place, call in enumerate(run.calls):
+            while asked < place and run.calls[asked].step < call.step:
+                forecaster.reveal(run, asked)
+                asked += 1
+            began = clock()
+            low, high = forecaster.foresee(run, place)
+            took.append(1e6 * (clock() - began))
+            p50.append(low)
+            p90.append(high)
+            truth.append(float(call.output_tokens))
+            of_run.append(number)
+            of_role.append(numbers.setdefault(call.role, len(numbers)))
+    return scores(p50=p50, p90=p90, truth=truth, runs=of_run, roles=of_role, forecast_us=took)

@@ -1,0 +1,91 @@
+"""The recorded sets that predictors are judged on, and how they are split."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from headway.core.errors import ConfigError, nearest
+from headway.sim.bodies import prepared
+from headway.sim.loaders import load
+from headway.sim.trace import TraceRun
+
+SPLITS = 5
+
+
+class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One call as a scheduler meets it, and the tokens that it wrote."""
+
+    role: str
+    visit: int
+    step: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+class KnownRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One recorded run: its calls in the order in which they were made."""
+
+    id: str
+    graph: str
+    group: str
+    calls: tuple[KnownCall, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSet:
+    """A set's runs. `source` says where they come from."""
+
+    name: str
+    source: str
+    runs: tuple[KnownRun, ...]
+
+
+SETS: dict[str, tuple[str, dict[str, str]]] = {
+    "chatdev-default": ("chatdev_multiagent", {"variant": "default", "complete": "*"}),
+    "chatdev-agile": ("chatdev_multiagent", {"variant": "agile", "complete": "*"}),
+    "autocoderover": ("autocoderover_swebench", {}),
+    "text2sql": ("text2sql_dag", {}),
+    "tau": ("tau_dialog_workflows", {}),
+    "weka": ("weka_agentic_coding", {"unit": "session"}),
+}
+"""By name: the data set, and which of its rows."""
+
+
+def read_set(name: str, folder: Path, progress: Callable[[int], None] | None = None) -> KnownSet:
+    """The set of that name. Raises `ConfigError` for one that is not known, or not there."""
+    if name not in SETS:
+        raise ConfigError(f"no set {name!r}{nearest(name, SETS)}")
+    data, where = SETS[name]
+    chosen = {key: value for key, value in where.items() if value != "*"}
+    trace = load(data, folder, where=chosen, progress=progress)
+    return KnownSet(name=name, source=trace.source, runs=tuple(_known(run) for run in trace.runs))
+
+
+def halves(runs: tuple[KnownRun, ...], split: int) -> tuple[list[KnownRun], list[KnownRun]]:
+    """Runs to learn from and runs to be judged on: whole groups, half of them each."""
+    groups = sorted({run.group for run in runs})
+    Random(f"assess/{split}").shuffle(groups)
+    taught = frozenset(groups[: len(groups) // 2])
+    return (
+        [run for run in runs if run.group in taught],
+        [run for run in runs if run.group not in taught],
+    )
+
+
+def _known(run: TraceRun) -> KnownRun:
+    body = prepared(run, 1)
+    calls = tuple(
+        KnownCall(
+            role=node.plan.name,
+            visit=node.visit,
+            step=node.step,
+            prompt_tokens=node.plan.prompt_tokens,
+            output_tokens=node.plan.output_tokens,
+        )
+        for node in body.nodes
+        if node.plan.prompt_tokens
+    )
+    return KnownRun(id=run.id, graph=run.graph, group=run.group, calls=calls)
