@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from headway.cli.assess import assess
 from headway.core.errors import ConfigError
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import scores
@@ -62,30 +63,60 @@ def test_the_run_so_far_is_worth_something_and_the_truth_is_best() -> None:
     assert 0.8 < told["headway"].covered < 0.98
 
 
+def write_set(folder: Path, runs: int) -> None:
+    """AutoCodeRover's format: runs of a search and a proxy."""
+    rows = []
+    for number in range(runs):
+        calls = [
+            {"i": 0, "role": "search", "round": 1, "in": 10, "out": 5 + number, "t0": 0, "t1": 1},
+            {"i": 1, "role": "proxy", "round": 1, "in": 20, "out": 7, "t0": 1, "t1": 2},
+        ]
+        rows.append(
+            {
+                "id": f"r{number}",
+                "instance": f"x{number}",
+                "run": 1,
+                "model": "m",
+                "problem_tok": 3,
+                "outcome": "applicable_patch",
+                "resolved": True,
+                "elapsed_s": 3.0,
+                "sum_in": 30,
+                "sum_out": 12 + number,
+                "n_calls": 2,
+                "calls": [{**call, "tools_before": 0} for call in calls],
+            }
+        )
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path = folder / "autocoderover_swebench.dev.jsonl.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+
+
 def test_sets_are_read_with_their_roles(tmp_path: Path) -> None:
-    row = {
-        "id": "a",
-        "instance": "x",
-        "run": 1,
-        "model": "m",
-        "problem_tok": 3,
-        "outcome": "applicable_patch",
-        "resolved": True,
-        "elapsed_s": 3.0,
-        "sum_in": 30,
-        "sum_out": 12,
-        "n_calls": 2,
-        "calls": [
-            {"i": 0, "role": "search", "round": 1, "in": 10, "out": 5, "tools_before": 0}
-            | {"t0": 0, "t1": 1},
-            {"i": 1, "role": "proxy", "round": 1, "in": 20, "out": 7, "tools_before": 0}
-            | {"t0": 1, "t1": 2},
-        ],
-    }
-    path = tmp_path / "autocoderover_swebench.dev.jsonl.gz"
-    path.write_bytes(gzip.compress(json.dumps(row).encode() + b"\n"))
+    write_set(tmp_path, 1)
     (run,) = read_set("autocoderover", tmp_path).runs
     assert [(call.role, call.output_tokens) for call in run.calls] == [("search", 5), ("proxy", 7)]
     assert run.calls[0].step < run.calls[1].step
     with pytest.raises(ConfigError, match="did you mean `autocoderover`"):
         read_set("autocoderove", tmp_path)
+
+
+def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> None:
+    write_set(tmp_path, 12)
+    page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
+    page.write_text("before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nafter\n")
+    assess(tmp_path, json_file=numbers, page=page, sets=["autocoderover"], splits=2)
+    (found,) = json.loads(numbers.read_bytes())["lengths"]
+    assert found["calls"] == 24 and [len(one) for one in found["scores"].values()] == [2] * 6
+    told = page.read_text()
+    assert told.startswith("before\n") and told.endswith("<!-- assess end -->\nafter\n")
+    assert "| clairvoyant | 1.000" in told and "old" not in told
+
+
+def test_a_page_without_a_place_is_refused_before_the_work(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing here\n")
+    with pytest.raises(ConfigError, match="<!-- assess end -->"):
+        assess(tmp_path, page=page)
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        assess(tmp_path / "none")

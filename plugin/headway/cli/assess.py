@@ -23,7 +23,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Only this set; may be repeated.")
 ]
 SplitsOption = Annotated[int, typer.Option("--splits", min=1, help="Splits by task.")]
-BEGIN, END = "<!-- assess: made by the command above -->", "<!-- assess end -->"
+PART = "assess"
 
 
 def assess(
@@ -41,13 +41,17 @@ def assess(
         from headway.sim.assess.sets import SETS, halves, read_set
         from headway.sim.assess.telling import Assessed, Assessment, markdown, show
         from headway.sim.provenance import commit
+        from headway.sim.report.marked import rewritten
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is not installed: headway assess needs pip install 'headway[sim]'"
         ) from None
     if not data.is_dir():
         raise ConfigError(f"{data}: there is no such folder")
-    around = _around(page) if page is not None else ("", "")
+    text = ""
+    if page is not None:
+        text = _text_of(page)
+        rewritten(text, PART, "")  # a page without a place for it is refused before the work
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
     found = []
@@ -78,20 +82,13 @@ def assess(
         if json_file is not None:
             json_file.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
         if page is not None:
-            before, after = around
-            page.write_text(f"{before}{BEGIN}\n\n{markdown(whole)}\n{END}{after}")
+            page.write_text(rewritten(text, PART, markdown(whole)), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
 
 
-def _around(page: Path) -> tuple[str, str]:
-    """What stands before and behind the markers. Raises `ConfigError` if they are not there."""
+def _text_of(page: Path) -> str:
     try:
-        text = page.read_text(encoding="utf-8")
+        return page.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{page}: cannot be read: {error.strerror}") from None
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{page}: has no lines {BEGIN!r} and {END!r} to write between")
-    return before, after

@@ -7,9 +7,9 @@ prompt has grown, how often the node has been here (`trails`), by online ridge r
 each node (`ridge`). For each place the one that has erred less on its recent calls, each
 forecast before the truth was known, is used.
 
-Why choose it: on role-playing and coding agents the regression orders pairs of calls right in
-87 to 89 % of cases, medians of roles in 77 to 79 % (`headway assess`); where the place says
-all, the sketch stays. Inputs: graph, node, visit, model, step, prompt size, earlier answers.
+Why choose it: it orders the calls of role-playing and coding agents better than medians of roles
+do (by how much: docs/prediction.md, made by `headway assess`); where the place says all, the
+sketch stays. Inputs: graph, node, visit, model, step, prompt size, earlier answers.
 Trade-offs: needs some tens of calls of a node; knows nothing of the prompt's text.
 Source: ours; that a run's own factor carries over between its calls is the finding that it
 stands on.

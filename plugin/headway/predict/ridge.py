@@ -1,9 +1,8 @@
 """`NodeRidge`: online ridge regression for each node of a graph, shrunk to that of all nodes.
 
-Pure Python and deterministic: a lesson costs some tens of microseconds, a forecast a few. What is
-left over (the residuals of forecasts made before the truth was known) is kept per node, and its
-quantiles make P50 and P90 of the forecast: split conformal prediction (Vovk et al. 2005; Lei et
-al., JASA 2018) over the most recent calls.
+Pure Python and deterministic. What is left over (the residuals of forecasts made before the
+truth was known) is kept per node, and its quantiles make P50 and P90 of the forecast: split
+conformal prediction (Vovk et al. 2005; Lei et al., JASA 2018) over the most recent calls.
 """
 
 from typing import Any

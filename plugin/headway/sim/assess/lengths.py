@@ -5,14 +5,14 @@ revealed, call by call: what was learned stays as it was.
 """
 
 from collections.abc import Callable, Iterable
-from statistics import median
 from typing import Protocol
 
-from headway.core.protocols import Query
+from headway.core.protocols import Predictor, Query
 from headway.predict.length import OutputLength
 from headway.predict.quantiles import output_length
 from headway.sim.assess.measures import Scores, scores
 from headway.sim.assess.sets import KnownCall, KnownRun
+from headway.sim.statistics import percentile
 
 MOST_POSITION = 200
 
@@ -52,20 +52,22 @@ class _Medians:
         if key not in self._values:
             key = ()
         if key not in self._known:
-            ordered = sorted(self._values[key])
-            high = ordered[min(round(0.9 * (len(ordered) - 1)), len(ordered) - 1)]
-            self._known[key] = (float(median(ordered)), float(high))
+            values = [float(value) for value in self._values[key]]
+            self._known[key] = (percentile(values, 0.5), percentile(values, 0.9))
         return self._known[key]
 
     def reveal(self, run: KnownRun, place: int) -> None:
         """Nothing: it looks at no run."""
 
 
-class _Sketch:
-    """The quantiles of places alone, without what the run has shown."""
+class _Predicted:
+    """A predictor of the scheduler's. `follow` is told what the run of a forecast has shown."""
 
-    def __init__(self) -> None:
-        self._predictor = output_length()
+    def __init__(
+        self, predictor: Predictor, follow: Callable[[Query, float], None] | None = None
+    ) -> None:
+        self._predictor = predictor
+        self._follow = follow
 
     def teach(self, run: KnownRun) -> None:
         for place in range(len(run.calls)):
@@ -76,25 +78,14 @@ class _Sketch:
         return found.p50, found.p90
 
     def reveal(self, run: KnownRun, place: int) -> None:
-        """Nothing: it looks at no run."""
+        if self._follow is not None:
+            self._follow(query_of(run, place), float(run.calls[place].output_tokens))
 
 
-class _Ours:
+def _ours() -> Forecaster:
     """`headway.predict.length.OutputLength`, as the daemon has it."""
-
-    def __init__(self) -> None:
-        self._predictor = OutputLength()
-
-    def teach(self, run: KnownRun) -> None:
-        for place in range(len(run.calls)):
-            self._predictor.learn(query_of(run, place), float(run.calls[place].output_tokens))
-
-    def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
-        found = self._predictor.estimate(query_of(run, place))
-        return found.p50, found.p90
-
-    def reveal(self, run: KnownRun, place: int) -> None:
-        self._predictor.follow(query_of(run, place), float(run.calls[place].output_tokens))
+    predictor = OutputLength()
+    return _Predicted(predictor, predictor.follow)
 
 
 class _Clairvoyant:
@@ -115,8 +106,8 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "constant": lambda: _Medians(lambda call, place: ()),
     "role": lambda: _Medians(lambda call, place: (call.role,)),
     "role + position": lambda: _Medians(lambda call, place: (call.role, min(place, MOST_POSITION))),
-    "sketch": _Sketch,
-    "headway": _Ours,
+    "sketch": lambda: _Predicted(output_length()),
+    "headway": _ours,
     "clairvoyant": _Clairvoyant,
 }
 

@@ -1,6 +1,5 @@
 """The recorded sets that predictors are judged on, and how they are split."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -44,8 +43,8 @@ class KnownSet:
 
 
 SETS: dict[str, tuple[str, dict[str, str]]] = {
-    "chatdev-default": ("chatdev_multiagent", {"variant": "default", "complete": "*"}),
-    "chatdev-agile": ("chatdev_multiagent", {"variant": "agile", "complete": "*"}),
+    "chatdev-default": ("chatdev_multiagent", {"variant": "default"}),
+    "chatdev-agile": ("chatdev_multiagent", {"variant": "agile"}),
     "autocoderover": ("autocoderover_swebench", {}),
     "text2sql": ("text2sql_dag", {}),
     "tau": ("tau_dialog_workflows", {}),
@@ -54,13 +53,12 @@ SETS: dict[str, tuple[str, dict[str, str]]] = {
 """By name: the data set, and which of its rows."""
 
 
-def read_set(name: str, folder: Path, progress: Callable[[int], None] | None = None) -> KnownSet:
+def read_set(name: str, folder: Path) -> KnownSet:
     """The set of that name. Raises `ConfigError` for one that is not known, or not there."""
     if name not in SETS:
         raise ConfigError(f"no set {name!r}{nearest(name, SETS)}")
     data, where = SETS[name]
-    chosen = {key: value for key, value in where.items() if value != "*"}
-    trace = load(data, folder, where=chosen, progress=progress)
+    trace = load(data, folder, where=where)
     return KnownSet(name=name, source=trace.source, runs=tuple(_known(run) for run in trace.runs))
 
 

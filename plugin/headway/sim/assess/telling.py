@@ -33,7 +33,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was assessed. `folder` is not told: where data lie is the user's own."""
+    """All that was assessed, and by which code."""
 
     headway_assessment: int = 1
     version: str

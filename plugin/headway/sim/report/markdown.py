@@ -6,13 +6,13 @@
 """
 
 import math
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from headway.core.errors import ConfigError
+from headway.sim.report.marked import rewritten
 from headway.sim.report.papers import compared
 from headway.sim.report.ranking import OURS, best, is_bound, losses, main_rows, places, value
 from headway.sim.report.words import HEADINGS, shown
@@ -172,14 +172,7 @@ def _losses(results: Results) -> str:
 
 def put_into(page: str, results: Results) -> str:
     """The page with the suite's part made anew. Raises `ConfigError` if it has no place for it."""
-    name = re.escape(results.suite)
-    part = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- {name} end -->)", re.DOTALL)
-    if not part.search(page):
-        raise ConfigError(
-            f"the page has no lines `<!-- {results.suite}: ... -->` and "
-            f"`<!-- {results.suite} end -->` to write between"
-        )
-    return part.sub(lambda found: f"{found[1]}\n{markdown(results)}\n{found[2]}", page, count=1)
+    return rewritten(page, results.suite, markdown(results))
 
 
 def main() -> None:
