@@ -52,16 +52,18 @@ async def daemon(
     path = (home or Path(tempfile.mkdtemp(prefix="daemon-", dir=folder))) / "headway.sock"
     command = headway_command("up", *config, "--socket", str(path))
 
-    async def listens() -> bool:
-        try:
-            _, writer = await asyncio.open_unix_connection(str(path))
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    async with process(command, folder / "daemon.log", listens):
+    async with process(command, folder / "daemon.log", lambda: listens(path)):
         yield path
+
+
+async def listens(socket: Path) -> bool:
+    """Whether a daemon answers there."""
+    try:
+        _, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def explain(socket: Path, run: str = "last", *, as_json: bool = False) -> str:

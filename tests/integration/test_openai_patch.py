@@ -268,6 +268,7 @@ def test_an_unknown_sdk_is_left_alone(client: FakeClient) -> None:
         "headway_langgraph.sending.Sending.change",
         "headway_langgraph.sending.Sending.finish",
         "headway_langgraph.openai_patch._attempt_failed",
+        "headway_langgraph.openai_patch._hear",
         "headway_langgraph.openai_patch.follow",
         "headway_langgraph.openai_patch.rewrite",
         "headway.calling.calls.Call.next_attempt",

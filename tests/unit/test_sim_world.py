@@ -135,6 +135,25 @@ def test_three_calls_by_hand() -> None:
     assert one.ended_s == b.ended_s and two.ended_s == c.ended_s
 
 
+def test_a_round_trip_is_charged_once_half_of_it_each_way() -> None:
+    pool = one_model("e1")
+    far = msgspec.structs.replace(
+        pool, sites=tuple(msgspec.structs.replace(site, rtt_s=0.4) for site in pool.sites)
+    )
+    (run,) = played([planned(run_of(node("a", 10)), 1.0)], pool=far).runs
+    (call,) = run.calls
+    assert call.first_token_s == pytest.approx(1.0 + 0.001 + 0.2 + 0.01)
+    assert call.ended_s == pytest.approx(1.0 + 0.001 + 0.4 + 0.1)
+
+
+def test_bound_at_once_a_call_does_not_wait_for_room_in_the_daemon() -> None:
+    plans = [planned(run_of(node("a", 50), name=f"r{number}"), 1.0) for number in range(3)]
+    early = played(plans, policy="headway+early")
+    late = played(plans, policy="headway")
+    assert [run.calls[0].released_s for run in early.runs] == [1.0] * 3
+    assert sum(run.calls[0].released_s > 1.0 for run in late.runs) == 2
+
+
 def test_siblings_run_together_and_the_join_waits_for_the_last() -> None:
     pool = one_model("e1", "e2", profile=replace(STEP, seats=2))
     body = run_of(node("plan", 10), node("x", 10, 0), node("x", 40, 0), node("join", 10, 1, 2))

@@ -146,7 +146,7 @@ def _pair(workload: Workload, *, pool: SimPool, policy: str, seed: int, speedup:
     lived = asyncio.run(play_live(workload, pool=pool, policy=policy, speedup=speedup, seed=seed))
 
     def virtual(number: int, *, charged: bool = True) -> CellOutcome:
-        moved = _moved(workload, seed, number)
+        moved = moved_a_little(workload, f"validity/{seed}/{number}", JITTER_S if number else 0.0)
         return _play_virtual(moved, pool, policy, seed, lived if charged else None)
 
     plays = [virtual(number) for number in range(VIRTUAL_PLAYS)]
@@ -172,10 +172,9 @@ def _pair(workload: Workload, *, pool: SimPool, policy: str, seed: int, speedup:
     )
 
 
-def _moved(workload: Workload, seed: int, number: int) -> Workload:
-    """The same runs, all but the first time a little later each."""
-    rng = Random(f"validity/{seed}/{number}")
-    most_s = JITTER_S if number else 0.0
+def moved_a_little(workload: Workload, name: str, most_s: Seconds) -> Workload:
+    """The same runs, each up to `most_s` later, as is drawn by `name`."""
+    rng = Random(name)
     planned = tuple(
         msgspec.structs.replace(plan, arrival_s=plan.arrival_s + rng.uniform(0.0, most_s))
         for plan in workload.planned

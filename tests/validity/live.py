@@ -3,7 +3,6 @@
 All times that come out are emulated seconds.
 """
 
-import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,7 +17,7 @@ from headway.core.types import Seconds
 from headway.sim.pools import SimPool
 from headway.sim.workload import Workload
 from headway_samples.demo.validity import CpuMeter
-from headway_samples.processes import headway_command, process
+from headway_samples.processes import headway_command, listens, process
 from tests.validity.player import Player
 from tests.validity.setting import MAX_TOKENS, free_urls, write_config
 from tests.validity.ways import Served, ThroughDaemon, chat
@@ -101,18 +100,10 @@ async def _servers(file: Path, urls: dict[str, str]) -> AsyncIterator[Path]:
                 return False
         return True
 
-    async def listens() -> bool:
-        try:
-            _, writer = await asyncio.open_unix_connection(str(socket))
-        except OSError:
-            return False
-        writer.close()
-        return True
-
     emulate = headway_command("emulate", str(file))
     up = headway_command("up", "--config", str(file), "--socket", str(socket))
     async with process(emulate, file.parent / "emulator.log", answers, env=env):  # noqa: SIM117
-        async with process(up, file.parent / "daemon.log", listens, env=env):
+        async with process(up, file.parent / "daemon.log", lambda: listens(socket), env=env):
             yield socket
 
 

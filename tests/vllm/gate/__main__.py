@@ -1,12 +1,13 @@
 """Plays every cell live and in virtual time; the exit status says whether the gate is passed."""
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -104,24 +105,13 @@ async def _play_cell(
         keep(known, pair)
 
 
-def _progress(console: Console, what: str, runs: int) -> "_Step":
-    return _Step(console, what, runs)
-
-
-class _Step:
+@contextlib.contextmanager
+def _progress(console: Console, what: str, runs: int) -> Iterator[Callable[[], None]]:
     """A bar of runs that have ended."""
-
-    def __init__(self, console: Console, what: str, runs: int) -> None:
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True)
-        self._task = self._bar.add_task(what, total=runs)
-
-    def __enter__(self) -> Callable[[], None]:
-        self._bar.start()
-        return lambda: self._bar.advance(self._task)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=runs)
+        yield lambda: bar.advance(task)
 
 
 def line(pair: Pair) -> str:

@@ -1,9 +1,7 @@
 """The same cell in virtual time, and how far it is from what was lived."""
 
-import dataclasses
 import statistics
 from collections.abc import Sequence
-from random import Random
 
 import msgspec
 import numpy as np
@@ -16,6 +14,7 @@ from headway.sim.statistics import percentile
 from headway.sim.suite import TraceSpec
 from headway.sim.workload import Material, Workload
 from headway.sim.world import Rules, play
+from tests.validity.compare import moved_a_little
 from tests.vllm.gate.living import Lived
 from tests.vllm.gate.profiled import Profiled
 from tests.vllm.gate.setting import LITELLM, MAX_TOKENS, workload
@@ -100,7 +99,7 @@ def virtual(
     means, slowest, tails = [], [], []
     served: dict[str, int] = {}
     for number in range(VIRTUAL_PLAYS):
-        moved = _moved(planned, seed, number)
+        moved = moved_a_little(planned, f"gate/{seed}/{number}", JITTER_S if number else 0.0)
         completion_s, latencies_s, on = _play(moved, known, policy, charged_s, seed)
         means.append(statistics.fmean(completion_s))
         slowest.append(percentile(sorted(completion_s), 0.95))
@@ -167,17 +166,6 @@ def _interval(latencies_s: Sequence[Seconds]) -> tuple[Seconds, Seconds]:
     drawn = [float(np.percentile(generator.choice(values, len(values)), 99)) for _ in range(DRAWS)]
     low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return float(low), float(high)
-
-
-def _moved(planned: Workload, seed: int, number: int) -> Workload:
-    """The same runs, all but the first time a little later each."""
-    rng = Random(f"gate/{seed}/{number}")
-    most_s = JITTER_S if number else 0.0
-    moved = tuple(
-        msgspec.structs.replace(one, arrival_s=one.arrival_s + rng.uniform(0.0, most_s))
-        for one in planned.planned
-    )
-    return dataclasses.replace(planned, planned=moved)
 
 
 def _play(

@@ -14,7 +14,7 @@ from headway.core.types import Seconds
 from headway.engine import Engine, Finished
 from headway.sim.workload import Workload
 from headway_samples.demo.validity import CpuMeter
-from headway_samples.processes import headway_command, process
+from headway_samples.processes import headway_command, listens, process
 from tests.paced.servers import PacedPool
 from tests.validity.player import Player
 from tests.validity.ways import ThroughDaemon, Way
@@ -148,16 +148,8 @@ async def _daemon(file: Path) -> AsyncIterator[Path]:
     home.mkdir(mode=0o700)
     socket = home / "headway.sock"
 
-    async def listens() -> bool:
-        try:
-            _, writer = await asyncio.open_unix_connection(str(socket))
-        except OSError:
-            return False
-        writer.close()
-        return True
-
     up = headway_command("up", "--config", str(file), "--socket", str(socket))
-    async with process(up, home / "daemon.log", listens):
+    async with process(up, home / "daemon.log", lambda: listens(socket)):
         await asyncio.sleep(SETTLE_S)
         yield socket
 

@@ -85,15 +85,9 @@ def _gate(results: Results) -> Iterator[str]:
 
 def _spread(pair: Pair) -> tuple[float, float]:
     """How far apart the virtual plays are, as shares of their medians."""
-    ranges = (
-        (pair.virtual.mean_range, pair.virtual.mean_s),
-        (
-            pair.virtual.p99_range,
-            pair.virtual.p99_s,
-        ),
-    )
-    mean, p99 = ((high - low) / middle for (low, high), middle in ranges)
-    return mean, p99
+    found = pair.virtual
+    means, tails = (high - low for low, high in (found.mean_range, found.p99_range))
+    return means / found.mean_s, tails / found.p99_s
 
 
 def _row(pair: Pair) -> str:
