@@ -18,6 +18,18 @@ def taken_out() -> Iterator[None]:
             sys.modules[name].uninstall()
 
 
+@pytest.fixture(autouse=True)
+def no_client_of_another_loop() -> Iterator[None]:
+    """LangChain keeps HTTP clients by base URL for good: a port that is used again would get
+    connections of an event loop that is closed.
+    """
+    yield
+    kept = sys.modules.get("langchain_openai.chat_models._client_utils")
+    if kept is not None:
+        kept._cached_sync_httpx_client.cache_clear()
+        kept._cached_async_httpx_client.cache_clear()
+
+
 @pytest.fixture
 def a() -> Iterator[FakeOpenAI]:
     with FakeOpenAI() as server:
