@@ -134,9 +134,16 @@ async def test_a_model_that_cannot_be_chosen_is_told(
 
 def test_a_prompts_time_is_without_what_every_request_costs() -> None:
     repeats = [timed(0.25), timed(0.21), timed(0.23), timed(0.01, cached=96)]
-    point = prefill_point(repeats, overhead_s=0.03)
+    point = prefill_point(repeats, (), overhead_s=0.03, step_s=0.01)
     assert point is not None and (point.prompt_tokens, point.seconds) == (100, pytest.approx(0.2))
-    assert prefill_point(repeats[-1:], overhead_s=0.0) is None  # all of it was cached
+    assert prefill_point(repeats[-1:], (), overhead_s=0.0, step_s=0.01) is None  # it was cached
+
+
+def test_what_a_server_does_with_a_prompt_beside_its_engine_is_not_prefill() -> None:
+    again = [timed(0.06, cached=96), timed(0.04, cached=96), timed(0.2)]  # the last was forgotten
+    point = prefill_point([timed(0.25), timed(0.21)], again, overhead_s=0.03, step_s=0.01)
+    # beside the engine: 0.05 - 0.01 s
+    assert point is not None and (point.prompt_tokens, point.seconds) == (100, pytest.approx(0.19))
 
 
 def test_a_step_is_measured_while_the_whole_batch_decodes() -> None:

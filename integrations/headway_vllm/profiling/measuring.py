@@ -21,7 +21,7 @@ from headway_vllm.profiling.ladder import (
 from headway_vllm.profiling.ordering import heeds_priority
 from headway_vllm.profiling.points import decode_point, prefill_point
 
-REPEATS = 2
+REPEATS = 3
 MOST_AT_ONCE = 512
 """Requests by which seats are found: a server that runs all of them has more."""
 
@@ -57,15 +57,18 @@ async def measure(asker: Asker, *, limits: Limits, prove: bool, told: Told) -> M
         if (point := decode_point(batch)) is not None:
             decode.append(point)
         done += 1
-    overhead_s = await _overhead_s(asker, decode)
+    if not decode:
+        raise ConfigError("no batch decoded long enough to be measured: is the server busy?")
+    step_s = min(point.seconds for point in decode)
+    overhead_s = await _overhead_s(asker, step_s)
     prefill = []
     for rung in prefills:
         told(f"prefill of {rung.prompt_tokens} tokens", done, total)
-        repeats = [
-            await asker.ask(asker.prompt(rung.prompt_tokens), output_tokens=1)
-            for _ in range(REPEATS)
-        ]
-        if (known := prefill_point(repeats, overhead_s=overhead_s)) is not None:
+        prompts = [asker.prompt(rung.prompt_tokens) for _ in range(REPEATS)]
+        repeats = [await asker.ask(one, output_tokens=1) for one in prompts]
+        again = [await asker.ask(one, output_tokens=1) for one in prompts]
+        known = prefill_point(repeats, again, overhead_s=overhead_s, step_s=step_s)
+        if known is not None:
             prefill.append(known)
         done += 1
     fitted = fit(prefill=prefill, decode=decode, step_tokens=limits.step_tokens)
@@ -87,12 +90,9 @@ async def measure(asker: Asker, *, limits: Limits, prove: bool, told: Told) -> M
     )
 
 
-async def _overhead_s(asker: Asker, decode: list[DecodePoint]) -> Seconds:
+async def _overhead_s(asker: Asker, step_s: Seconds) -> Seconds:
     """What a request takes beside its steps: a short one's first token, less one step."""
-    if not decode:
-        raise ConfigError("no batch decoded long enough to be measured: is the server busy?")
     short = [await asker.ask(asker.prompt(8), output_tokens=1) for _ in range(2 * REPEATS + 1)]
-    step_s = min(point.seconds for point in decode)
     return max(median(one.first_s for one in short) - step_s, 0.0)
 
 

@@ -8,21 +8,34 @@ from headway.engine.fit import DecodePoint, PrefillPoint
 from headway_vllm.profiling.asking import Timed
 
 LEAST_STEPS = 5
+LITTLE, MOST = 0.1, 0.8
+"""Shares of a prompt that a cache may have had of a fresh one, and must have had of a repeat."""
 
 
-def prefill_point(repeats: Sequence[Timed], *, overhead_s: Seconds) -> PrefillPoint | None:
-    """A prompt's time: the median of its repeats, less what every request costs.
+def prefill_point(
+    repeats: Sequence[Timed], again: Sequence[Timed], *, overhead_s: Seconds, step_s: Seconds
+) -> PrefillPoint | None:
+    """A prompt's time on the engine, from fresh prompts and the same ones sent once more.
 
-    None if the cache had most of it.
+    What the server's cache has it need not compute, but it reads, checks and copies it as before:
+    what a fresh prompt takes longer, plus the one step of its repeat, is the engine's. Without a
+    cache it is the median, less what every request costs. None if the cache had the fresh ones.
     """
-    fresh = [one for one in repeats if one.cached_tokens <= 0.1 * one.prompt_tokens]
+    fresh = [one for one in repeats if _share(one) <= LITTLE]
     if not fresh:
         return None
+    first_s = median(one.first_s for one in fresh)
+    cached = [one for one in again if _share(one) >= MOST]
+    beside_s = median(one.first_s for one in cached) - step_s if cached else overhead_s
     computed = round(median(one.prompt_tokens - one.cached_tokens for one in fresh))
-    seconds = median(one.first_s for one in fresh) - overhead_s
+    seconds = first_s - beside_s
     if computed < 1 or seconds <= 0:
         return None
     return PrefillPoint(prompt_tokens=computed, seconds=seconds)
+
+
+def _share(one: Timed) -> float:
+    return one.cached_tokens / max(one.prompt_tokens, 1)
 
 
 def decode_point(batch: Sequence[Timed]) -> DecodePoint | None:

@@ -19,8 +19,9 @@ from headway_samples.demo.routers import check_installed
 from headway_samples.stopping import Stopped, run_stoppable
 from tests.paced.install import LOCK, pinned_version
 from tests.paced.servers import PacedPool
-from tests.vllm.gate.comparing import Pair, knee_of, pair_of, virtual
-from tests.vllm.gate.living import beside_s, live
+from tests.validity.compare import moved_a_little
+from tests.vllm.gate.comparing import JITTER_S, Pair, knee_of, pair_of, virtual
+from tests.vllm.gate.living import beside, live
 from tests.vllm.gate.page import page
 from tests.vllm.gate.picture import draw_release, draw_scatter
 from tests.vllm.gate.profiled import Profiled, profiled
@@ -32,7 +33,7 @@ SEED, OTHER_SEED = 1, 2
 OTHER_RUNS = 60
 """They tell what a way costs beside the engines."""
 QUICK_RUNS = 40
-KNEE_RUNS = 600
+KNEE_RUNS = 400
 GUESSED_RATE = 1.0
 
 
@@ -79,27 +80,30 @@ async def _play_cell(
     )
     console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
     for policy in POLICIES:
-        charged_s = await beside_s(others, known, servers, policy=policy, folder=folder)
-        with _progress(console, f"{cell.name}, {policy}", runs) as step:
-            lived = await live(
-                planned,
-                known,
-                servers,
-                policy=policy,
-                folder=folder,
-                seed=SEED,
-                progress=step,
-            )
-        simulated = virtual(planned, known, policy=policy, charged_s=charged_s, seed=SEED)
+        took = await beside(others, known, policy=policy, folder=folder)
+        simulated = virtual(planned, known, policy=policy, beside=took, seed=SEED)
+        plays = []
+        for number in range(1 if quick else simulated.live_plays):
+            with _progress(console, f"{cell.name}, {policy}, play {number + 1}", runs) as step:
+                lived = await live(
+                    moved_a_little(planned, f"gate/live/{number}", JITTER_S),
+                    known,
+                    servers,
+                    policy=policy,
+                    folder=folder,
+                    seed=SEED,
+                    progress=step,
+                )
+            plays.append(lived)
         pair = pair_of(
-            lived,
+            plays,
             planned,
             simulated,
             cell=cell.name,
             about=cell.about,
             load=cell.load,
             policy=policy,
-            charged_s=charged_s,
+            beside=took,
         )
         console.print(line(pair))
         keep(known, pair)
@@ -118,11 +122,13 @@ def line(pair: Pair) -> str:
     """What one pair came to."""
     low, high = pair.p99_interval
     return (
-        f"{pair.cell}, {pair.policy}: {pair.runs} runs at {pair.rate:.2f}/s, mean "
+        f"{pair.cell}, {pair.policy}: {pair.plays} plays, {pair.runs} runs at {pair.rate:.2f}/s, "
+        f"mean "
         f"{pair.live_mean_s:.2f} s live, {pair.virtual.mean_s:.2f} s virtual "
         f"({pair.mean_error:+.1%}); P99 of {pair.calls} calls {pair.live_p99_s:.2f} s "
         f"[{low:.2f} to {high:.2f}], {pair.virtual.p99_s:.2f} s ({pair.p99_error:+.1%}); "
-        f"charged {1000 * pair.charged_s:.0f} ms, slipped {pair.slipped:.2%}, CPU {pair.cpu:.0%}; "
+        f"charged {1000 * pair.charged_s:.0f} ms, heard {1000 * pair.heard_late_s:.0f} ms late, "
+        f"slipped {pair.slipped:.2%}, CPU {pair.cpu:.0%}; "
         f"live on {pair.calls_on}, virtual on {pair.virtual.calls_on}"
     )
 

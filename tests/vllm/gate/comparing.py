@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -15,7 +16,8 @@ from headway.sim.suite import TraceSpec
 from headway.sim.workload import Material, Workload
 from headway.sim.world import Rules, play
 from tests.validity.compare import moved_a_little
-from tests.vllm.gate.living import Lived
+from tests.vllm.gate.lagging import least_busy
+from tests.vllm.gate.living import Beside, Lived
 from tests.vllm.gate.profiled import Profiled
 from tests.vllm.gate.setting import LITELLM, MAX_TOKENS, workload
 
@@ -23,16 +25,19 @@ MOST_MEAN_ERROR, MOST_P99_ERROR = 0.06, 0.08
 """Of a cell: what the simulator may be off by (AgentServeSim, arXiv 2606.09613: 5.5 and 7.1 %)."""
 MOST_SLIPPED = 0.02
 """Servers that were later than that were not the ones that were profiled."""
-VIRTUAL_PLAYS = 7
+VIRTUAL_PLAYS = 8
 JITTER_S: Seconds = 0.02
-"""Runs of a virtual play come up to so much later: a busy pool is chaotic, so its median counts."""
+"""Runs of each play come up to so much later: a busy pool is chaotic, one play is a draw."""
+STEADY, WILD = 0.05, 0.10
+"""Spreads of the P99 between virtual plays above which a cell is lived twice, and three times."""
 DRAWS, LEVEL = 1000, 0.95
 
 
 class Virtual(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell in virtual time: medians over the plays, and the range of two of them.
+    """A cell in virtual time: all plays together, the range of each play's own, and their spread.
 
-    `mean_s` and `p95_s` are of run completions, `p99_s` of call latencies.
+    `mean_s` and `p95_s` are of run completions, `p99_s` of call latencies; `p99_spread` is the
+    standard deviation of the plays' P99s, as a share.
     """
 
     mean_s: Seconds
@@ -40,17 +45,27 @@ class Virtual(msgspec.Struct, frozen=True, kw_only=True):
     p99_s: Seconds
     mean_range: tuple[Seconds, Seconds]
     p99_range: tuple[Seconds, Seconds]
+    p99_spread: float
     calls_on: dict[str, int]
+
+    @property
+    def live_plays(self) -> int:
+        """How often the cell is lived: decided before, by the virtual plays alone."""
+        return 1 + (self.p99_spread > STEADY) + (self.p99_spread > WILD)
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell under one policy. `p99_interval` is of the live calls, by bootstrap."""
+    """One cell under one policy, all live plays together.
+
+    `p99_interval` is of the live calls, by bootstrap; `slipped` of the latest play.
+    """
 
     cell: str
     about: str
     load: float
     rate: float
     policy: str
+    plays: int
     runs: int
     calls: int
     live_mean_s: Seconds
@@ -59,6 +74,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     p99_interval: tuple[Seconds, Seconds]
     virtual: Virtual
     charged_s: Seconds
+    heard_late_s: Seconds
     slipped: float
     cpu: float
     calls_on: dict[str, int]
@@ -93,24 +109,27 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def virtual(
-    planned: Workload, known: Profiled, *, policy: str, charged_s: Seconds, seed: int
+    planned: Workload, known: Profiled, *, policy: str, beside: Beside, seed: int
 ) -> Virtual:
-    """The median of some plays whose arrivals differ by a few milliseconds."""
-    means, slowest, tails = [], [], []
+    """Some plays whose arrivals differ by a few milliseconds."""
+    completions: list[list[Seconds]] = []
+    latencies: list[list[Seconds]] = []
     served: dict[str, int] = {}
     for number in range(VIRTUAL_PLAYS):
-        moved = moved_a_little(planned, f"gate/{seed}/{number}", JITTER_S if number else 0.0)
-        completion_s, latencies_s, on = _play(moved, known, policy, charged_s, seed)
-        means.append(statistics.fmean(completion_s))
-        slowest.append(percentile(sorted(completion_s), 0.95))
-        tails.append(percentile(sorted(latencies_s), 0.99))
+        moved = moved_a_little(planned, f"gate/{seed}/{number}", JITTER_S)
+        completion_s, latencies_s, on = _play(moved, known, policy, beside, seed)
+        completions.append(completion_s)
+        latencies.append(latencies_s)
         served = served or on
+    means = [statistics.fmean(one) for one in completions]
+    tails = [percentile(sorted(one), 0.99) for one in latencies]
     return Virtual(
-        mean_s=statistics.median(means),
-        p95_s=statistics.median(slowest),
-        p99_s=statistics.median(tails),
+        mean_s=statistics.fmean(means),
+        p95_s=percentile(sorted(chain.from_iterable(completions)), 0.95),
+        p99_s=percentile(sorted(chain.from_iterable(latencies)), 0.99),
         mean_range=(min(means), max(means)),
         p99_range=(min(tails), max(tails)),
+        p99_spread=statistics.stdev(tails) / statistics.fmean(tails),
         calls_on=served,
     )
 
@@ -122,13 +141,13 @@ def knee_of(
 
     def mean_at(rate: float) -> Seconds:
         planned = workload(trace, known.sim, material, runs=runs, rate=rate, seed=99)
-        return statistics.fmean(_play(planned, known, LITELLM, 0.0, 99)[0])
+        return statistics.fmean(_play(planned, known, LITELLM, Beside(charged_s=0.0), 99)[0])
 
     return find_knee(mean_at, idle_s=mean_at(0.0), guess=guess).rate
 
 
 def pair_of(
-    lived: Lived,
+    plays: Sequence[Lived],
     planned: Workload,
     simulated: Virtual,
     *,
@@ -136,26 +155,30 @@ def pair_of(
     about: str,
     load: float,
     policy: str,
-    charged_s: Seconds,
+    beside: Beside,
 ) -> Pair:
     """Both sides together."""
+    completion_s = [one for lived in plays for one in lived.completion_s.values()]
+    latencies_s = [one for lived in plays for one in lived.latencies_s]
     return Pair(
         cell=cell,
         about=about,
         load=load,
         rate=planned.rate,
         policy=policy,
-        runs=len(lived.completion_s),
-        calls=len(lived.latencies_s),
-        live_mean_s=statistics.fmean(lived.completion_s.values()),
-        live_p95_s=percentile(sorted(lived.completion_s.values()), 0.95),
-        live_p99_s=percentile(sorted(lived.latencies_s), 0.99),
-        p99_interval=_interval(lived.latencies_s),
+        plays=len(plays),
+        runs=len(completion_s),
+        calls=len(latencies_s),
+        live_mean_s=statistics.fmean(completion_s),
+        live_p95_s=percentile(sorted(completion_s), 0.95),
+        live_p99_s=percentile(sorted(latencies_s), 0.99),
+        p99_interval=_interval(latencies_s),
         virtual=simulated,
-        charged_s=charged_s,
-        slipped=lived.slipped,
-        cpu=lived.cpu,
-        calls_on=lived.calls_on,
+        charged_s=beside.charged_s,
+        heard_late_s=beside.heard_late_s,
+        slipped=max(lived.slipped for lived in plays),
+        cpu=statistics.fmean(lived.cpu for lived in plays),
+        calls_on=plays[0].calls_on,
     )
 
 
@@ -169,7 +192,7 @@ def _interval(latencies_s: Sequence[Seconds]) -> tuple[Seconds, Seconds]:
 
 
 def _play(
-    planned: Workload, known: Profiled, policy: str, charged_s: Seconds, seed: int
+    planned: Workload, known: Profiled, policy: str, beside: Beside, seed: int
 ) -> tuple[list[Seconds], list[Seconds], dict[str, int]]:
     """Seconds of runs and of calls, calls by endpoint."""
     # what a call takes beside its engine is charged as a whole
@@ -178,10 +201,10 @@ def _play(
         planned.planned,
         pool=msgspec.structs.replace(known.sim, sites=sites),
         belief=known.belief,
-        policy=make_policy(policy),
+        policy=least_busy(beside.heard_late_s) if policy == LITELLM else make_policy(policy),
         foresight=OnlineForesight(known.sim.quality),
         luck=planned.luck,
-        rules=Rules(decision_s=charged_s, max_tokens=MAX_TOKENS, seed=seed),
+        rules=Rules(decision_s=beside.charged_s, max_tokens=MAX_TOKENS, seed=seed),
     )
     completion_s = [run.ended_s - run.arrived_s for run in outcome.runs if run.ended_s is not None]
     latencies_s = [call.ended_s - call.ready_s for run in outcome.runs for call in run.calls]

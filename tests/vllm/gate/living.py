@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 
 import aiohttp
 import msgspec
@@ -20,7 +20,7 @@ from tests.validity.player import Player
 from tests.validity.ways import ThroughDaemon, Way
 from tests.vllm.gate.profiled import Profiled
 from tests.vllm.gate.prompts import completion, ids_of
-from tests.vllm.gate.router import router_way
+from tests.vllm.gate.router import ThroughRouter, router_way
 from tests.vllm.gate.setting import BLOCK_TOKENS, LITELLM, MAX_TOKENS
 
 SETTLE_S: Seconds = 2.0
@@ -40,6 +40,13 @@ class Lived(msgspec.Struct, frozen=True, kw_only=True):
     slipped: float
     cpu: float
     calls_on: dict[str, int]
+
+
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What a way takes for a call beside its engine, and how late LiteLLM hears of its end."""
+
+    charged_s: Seconds
+    heard_late_s: Seconds = 0.0
 
 
 async def live(
@@ -75,20 +82,19 @@ async def live(
     )
 
 
-async def beside_s(
-    workload: Workload, known: Profiled, servers: PacedPool, *, policy: str, folder: Path
-) -> Seconds:
-    """What a way takes for a call beside its engine: to be charged.
+async def beside(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Beside:
+    """What a way takes beside the engines: to be charged.
 
     A few other runs are played, and the same requests put before engines of the profiles at the
-    instants at which they were really sent: what is left is the median of what asking took and
-    each request took longer.
+    instants at which they were really sent: what is left is the mean of what asking took and
+    each request took longer, without the tenths at both ends (where an engine's order differed).
     """
     async with _way(known, policy, folder, seed=0) as way:
         await _forget(known)
         player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
         await player.play()
         calls = list(way.calls)
+        heard_late_s = way.heard_late_s if isinstance(way, ThroughRouter) else 0.0
     engines = {site.id: Engine(site.profile) for site in known.sim.sites}
     ended: dict[str, Seconds] = {}
     began = min(one.sent_s for one in calls)
@@ -105,11 +111,13 @@ async def beside_s(
         )
     for engine in engines.values():
         ended |= _ends(engine, FAR_S)
-    beside = (
+    longer = sorted(
         one.decision_s + one.http_s - (ended[str(number)] - (one.sent_s - began))
         for number, one in enumerate(calls)
     )
-    return max(median(beside), 0.0)
+    tenth = len(longer) // 10
+    charged_s = max(fmean(longer[tenth : len(longer) - tenth]), 0.0)
+    return Beside(charged_s=charged_s, heard_late_s=heard_late_s)
 
 
 def _ends(engine: Engine, to: Seconds) -> dict[str, Seconds]:

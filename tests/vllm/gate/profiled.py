@@ -16,7 +16,7 @@ from headway.sim.pools import SimPool
 from headway.sim.poolspec import POOL_NAME, own_pool
 from headway_samples.processes import headway_command
 from tests.paced.servers import PacedPool
-from tests.vllm.gate.setting import BLOCK_TOKENS, QUALITY, STEP_TOKENS, Stand
+from tests.vllm.gate.setting import BLOCK_TOKENS, STEP_TOKENS, Stand
 
 KEYS = ("step_s", "seq_s", "context_s", "prefill_s")
 
@@ -61,7 +61,6 @@ async def profiled(
             for one in stand.servers
         ],
         "models": {POOL_NAME: list(stand.names)},
-        "quality": {model: QUALITY[model] for model in stand.names},
     }
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     for one in stand.servers:

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from statistics import fmean
 from typing import Any
 
 import msgspec
 
 from headway.core.facts import CallReady
+from headway.core.types import Seconds
 from headway.sim.poolspec import POOL_NAME
 from headway_samples.demo.routers import callbacks_as_before, imported_litellm
 from tests.validity.ways import Served, Wanted
@@ -29,7 +31,19 @@ class ThroughRouter:
 
     def __init__(self, router: Any) -> None:
         self.calls: list[Served] = []
+        self.heard_at: dict[str, Seconds] = {}
+        self._answered_at: dict[str, Seconds] = {}
         self._router = router
+
+    @property
+    def heard_late_s(self) -> Seconds:
+        """How long after an answer LiteLLM's callbacks heard of it, on average."""
+        late = [
+            max(heard - self._answered_at[answer], 0.0)
+            for answer, heard in self.heard_at.items()
+            if answer in self._answered_at
+        ]
+        return fmean(late) if late else 0.0
 
     def observe(self, fact: msgspec.Struct) -> None:
         """There is nobody to tell."""
@@ -45,6 +59,7 @@ class ThroughRouter:
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
         answer = await self._router.atext_completion(model=POOL_NAME, prompt=SHOWN)
+        self._answered_at[answer.id] = loop.time()
         details = answer.usage.prompt_tokens_details
         self.calls.append(
             Served(
@@ -80,7 +95,12 @@ def router_way(urls: Mapping[str, str], models: Mapping[str, str]) -> Iterator[T
             fields = _wanted.get()(kwargs["model"].rpartition("/")[2])
             return {**kwargs, "extra_body": fields}
 
-    with callbacks_as_before(litellm):
+        async def async_log_success_event(
+            self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+        ) -> None:
+            heard_at[response_obj.id] = asyncio.get_running_loop().time()
+
+    with callbacks_as_before(litellm), _one_client(litellm):
         litellm.callbacks.append(Lengths())
         router = litellm.Router(
             model_list=[
@@ -100,6 +120,25 @@ def router_way(urls: Mapping[str, str], models: Mapping[str, str]) -> Iterator[T
             timeout=TIMEOUT_S,
         )
         try:
-            yield ThroughRouter(router)
+            way = ThroughRouter(router)
+            heard_at = way.heard_at
+            yield way
         finally:
             router.discard()
+
+
+@contextlib.contextmanager
+def _one_client(litellm: Any) -> Iterator[None]:
+    """LiteLLM keeps one HTTP client for chats; for text it would make one a call (10 ms and more).
+
+    It keeps no connections: vLLM closes idle ones, and LiteLLM is not to retry.
+    """
+    import httpx
+
+    before = litellm.aclient_session
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    litellm.aclient_session = httpx.AsyncClient(limits=limits, timeout=TIMEOUT_S)
+    try:
+        yield
+    finally:
+        litellm.aclient_session = before

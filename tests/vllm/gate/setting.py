@@ -1,7 +1,10 @@
-"""What is played: two pools of paced servers, two generated workloads, three ways, some loads.
+"""What is played: pools of paced servers, two generated workloads, three ways, some loads.
 
 Lengths of answers and the times of tools are a tenth of the generated ones: so 2,000 calls
-of a cell take minutes on servers whose steps last as long as those of real ones.
+of a cell take minutes on servers whose steps last as long as those of real ones. No answer is
+judged, so no model is declared to be better than another: what is compared is time. Servers
+are so slow that this machine carries a cell's calls: LiteLLM's Router takes up to 25 ms of
+processor time for each.
 """
 
 import dataclasses
@@ -31,9 +34,9 @@ HEADWAY, EARLY, LITELLM = "headway", "headway+early", "least-busy"
 POLICIES = (HEADWAY, EARLY, LITELLM)
 """Late release; the same bound at once, with the engine's own priority queue; LiteLLM's Router."""
 SMALL, MIDDLE, LARGE = "small", "middle", "large"
+SEATS = 8
 STEPS_S = {SMALL: 0.012, MIDDLE: 0.024, LARGE: 0.048}
 PREFILL_TOKENS_S = {SMALL: 32000, MIDDLE: 16000, LARGE: 8000}
-QUALITY = {SMALL: 0.5, MIDDLE: 0.65, LARGE: 0.8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +54,14 @@ class Stand:
         return tuple(dict.fromkeys(server.model for server in self.servers))
 
 
-def _server(name: str, model: str, *, seats: int, kv_tokens: int) -> PacedServer:
-    step_s = STEPS_S[model]
+def _server(name: str, model: str, *, kv_tokens: int, slower: float) -> PacedServer:
+    step_s = STEPS_S[model] * slower
     true = EngineProfile(
         step_s=step_s,
-        prefill_s=1 / PREFILL_TOKENS_S[model],
+        prefill_s=slower / PREFILL_TOKENS_S[model],
         seq_s=0.01 * step_s,
         context_s=5e-6 * step_s,
-        seats=seats,
+        seats=SEATS,
         kv_tokens=kv_tokens,
         block_tokens=BLOCK_TOKENS,
         step_tokens=STEP_TOKENS,
@@ -66,21 +69,25 @@ def _server(name: str, model: str, *, seats: int, kv_tokens: int) -> PacedServer
     return PacedServer(name=name, model=model, profile=true, env={"VLLM_SERVER_DEV_MODE": "1"})
 
 
-SIZES = Stand(
-    name="sizes",
-    about="three sizes of model, 8 seats each, room for every cache",
-    servers=tuple(
-        _server(name, name, seats=8, kv_tokens=131072) for name in (SMALL, MIDDLE, LARGE)
-    ),
-    models={SMALL: SMALL, MIDDLE: MIDDLE, LARGE: LARGE},
-)
+def _sizes(name: str, slower: float) -> Stand:
+    return Stand(
+        name=name,
+        about=f"three sizes of model, {SEATS} seats each, room for every cache; steps of "
+        + ", ".join(f"{1000 * slower * STEPS_S[model]:.0f}" for model in STEPS_S)
+        + " ms",
+        servers=tuple(_server(model, model, kv_tokens=131072, slower=slower) for model in STEPS_S),
+        models={model: model for model in STEPS_S},
+    )
+
+
+SIZES, SLOW = _sizes("sizes", 1.1), _sizes("slow", 2.0)
 TIGHT = Stand(
     name="tight",
-    about="two small servers and a large one, whose KV caches hold 12,288 tokens each",
-    servers=(
-        _server("small-1", SMALL, seats=8, kv_tokens=12288),
-        _server("small-2", SMALL, seats=8, kv_tokens=12288),
-        _server("large-1", LARGE, seats=8, kv_tokens=12288),
+    about="two small servers and a large one, whose KV caches hold 12,288 tokens each; steps of "
+    "18 and 72 ms",
+    servers=tuple(
+        _server(name, model, kv_tokens=12288, slower=1.5)
+        for name, model in (("small-1", SMALL), ("small-2", SMALL), ("large-1", LARGE))
     ),
     models={SMALL: SMALL, LARGE: LARGE},
 )
@@ -112,16 +119,26 @@ class Cell:
         return f"{self.stand.name}/{self.trace.name} at {self.load:g}"
 
 
-AGENTS = _trace("agents", SIZES, {"chain": 4.0, "single": 2.0, "questions": 3.0, "fanout": 1.0})
-ABOUT_AGENTS = "chains, single calls, questions that are asked again, fan-outs"
-LOOPS = _trace("loops", TIGHT, {"loop": 3.0, "sharegpt-like": 2.0})
+ABOUT_AGENTS = "chains, single calls, fan-outs"
 ABOUT_LOOPS = "coding loops on a growing context, long dialogues"
+
+
+def _agents(stand: Stand, load: float) -> Cell:
+    trace = _trace("agents", stand, {"chain": 4.0, "single": 2.0, "fanout": 1.0})
+    return Cell(stand=stand, trace=trace, about=ABOUT_AGENTS, load=load, runs=480)
+
+
 CELLS = (
-    *(
-        Cell(stand=SIZES, trace=AGENTS, about=ABOUT_AGENTS, load=load, runs=620)
-        for load in (0.7, 1.0, 1.3)
+    _agents(SIZES, 0.5),
+    _agents(SIZES, 0.7),
+    _agents(SLOW, 1.2),
+    Cell(
+        stand=TIGHT,
+        trace=_trace("loops", TIGHT, {"loop": 3.0, "sharegpt-like": 2.0}),
+        about=ABOUT_LOOPS,
+        load=0.5,
+        runs=500,
     ),
-    Cell(stand=TIGHT, trace=LOOPS, about=ABOUT_LOOPS, load=0.8, runs=540),
 )
 
 
