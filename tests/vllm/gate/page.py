@@ -194,10 +194,10 @@ def _reading(results: Results) -> Iterator[str]:
     )
     yield (
         "* A call is charged what its way takes beside the engine (asking, HTTP, this machine's "
-        "work), the mean over 60 other runs without the longest and the shortest tenth, whose requests were put before "
-        "engines of the fitted profiles at the instants at which they were really sent (cell by "
-        f"cell: {told}). LiteLLM's Router counts an answer down when its logging comes to it, in "
-        f"the same runs {late} ms later: so does the virtual one."
+        "work): the mean, without the tenths at both ends, over the calls of 60 other runs, whose "
+        "requests were put before engines of the fitted profiles at the instants at which they "
+        f"were really sent (cell by cell: {told}). LiteLLM's Router counts an answer down when "
+        f"its logging comes to it, in the same runs {late} ms later: so does the virtual one."
     )
     yield (
         "* `late` is by how much the latest server was slower than its pace, over its time; above "
