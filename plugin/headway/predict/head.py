@@ -30,8 +30,9 @@ GROWTH = 1.25
 WINDOW = 256
 """Forecasts that the slope is fitted on, every `REFITTED` new ones."""
 REFITTED = 16
-PRIOR = (0.7, 0.0)
-PULL = 2.0
+PRIOR = (0.9, 0.0)
+PULL = 10.0
+"""Forecasts in the window are of a head that knew less: they ask for less than it deserves now."""
 STEPS = 3
 
 

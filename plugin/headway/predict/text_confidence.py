@@ -53,6 +53,10 @@ class TextConfidence:
         moved = self._moved(query, before, simple)
         return simple if moved is None else moved
 
+    def reading(self, query: Query, failed: tuple[str, ...] = ()) -> float | None:
+        """The chance by the text, whether it is believed or not; None where there is no saying."""
+        return self._moved(query, failed, self._rates.chance(query, failed))
+
     def learn(self, query: Query, ok: bool, *, source: str, failed: tuple[str, ...] = ()) -> None:
         """How an answer was judged. Raises `ValueError` for a source that is not known."""
         rates = self._rates
@@ -79,7 +83,6 @@ class TextConfidence:
         head.learn(sample, place, logit(simple), ok)
 
     def _moved(self, query: Query, failed: tuple[str, ...], simple: float) -> float | None:
-        """The chance by the text; None where there is no saying."""
         head = self._heads.get(query.model)
         if head is None or not head.ready or query.model in failed:
             return None
