@@ -29,6 +29,7 @@ QUALITY = {"small": 0.5, "large": 0.99}
 QUESTION = Question(
     kind="sums",
     prompt_tokens=50,
+    text="add the sums",
     labels={
         "small": Label(ok=False, output_tokens=90, chance=0.4),
         "large": Label(ok=True, output_tokens=80),
@@ -75,6 +76,7 @@ CONFIDENCES: dict[str, Callable[[], Confidence]] = {
     "base_rates": lambda: BaseRates(QUALITY),
     "text": lambda: TextConfidence(QUALITY),
     "text, read before": reader,
+    "learned": lambda: named("learned"),
     "noisy": lambda: named("noisy(auc=0.7)"),
     "oracle": lambda: named("oracle"),
 }
