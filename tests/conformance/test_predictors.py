@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from headway.core.protocols import Confidence, Predictor, Query
 from headway.predict.confidence import SOURCES, BaseRates
 from headway.predict.length import OutputLength
+from headway.predict.prompts import features
 from headway.predict.quantiles import output_length, prefix_share, rest_of_run
+from headway.predict.text_confidence import TextConfidence
 from headway.sim.confidence import make_confidence, parse_confidence
 from headway.sim.luck import Luck
 from headway.sim.trace import Label, Question
@@ -26,6 +29,7 @@ QUALITY = {"small": 0.5, "large": 0.99}
 QUESTION = Question(
     kind="sums",
     prompt_tokens=50,
+    text="add the sums",
     labels={
         "small": Label(ok=False, output_tokens=90, chance=0.4),
         "large": Label(ok=True, output_tokens=80),
@@ -39,8 +43,40 @@ def named(text: str) -> Confidence:
     return make_confidence(parse_confidence(text), quality=QUALITY, luck=luck)
 
 
+def read_before() -> dict[str, Any]:
+    """What a `TextConfidence` learned whose word on two texts is believed at one place."""
+    confidence = TextConfidence(QUALITY)
+    for number in range(220):
+        text = number % 2
+        for model in ("small", "large"):
+            query = Query(graph="g", node="test", model=model, features=TEXTS[text])
+            failed = ("small",) if model == "large" else ()
+            confidence.learn(query, bool(text), source="loop", failed=failed)
+    return confidence.snapshot()
+
+
+TEXTS = (features("divide the sum by zero"), features("name a colour"), features("请求"))
+READ_BEFORE = read_before()
+
+
+def test_the_one_that_has_read_before_believes_the_texts() -> None:
+    for model, failed in (("small", ()), ("large", ("small",))):
+        asked = [Query(graph="g", node="test", model=model, features=text) for text in TEXTS]
+        bad, good, foreign = (reader().chance(query, failed) for query in asked)
+        assert bad + 0.15 < foreign < good - 0.15
+
+
+def reader() -> Confidence:
+    confidence = TextConfidence(QUALITY)
+    confidence.restore(READ_BEFORE)
+    return confidence
+
+
 CONFIDENCES: dict[str, Callable[[], Confidence]] = {
     "base_rates": lambda: BaseRates(QUALITY),
+    "text": lambda: TextConfidence(QUALITY),
+    "text, read before": reader,
+    "learned": lambda: named("learned"),
     "noisy": lambda: named("noisy(auc=0.7)"),
     "oracle": lambda: named("oracle"),
 }
@@ -56,14 +92,15 @@ QUERIES = st.builds(
     run=st.sampled_from(["", "asked"]),
     step=st.integers(0, 3),
     prompt_tokens=st.sampled_from([0, 100, 5000]),
+    features=st.sampled_from([(), *TEXTS]),
 )
 PLACES = [
-    Query(graph=graph, node=node, visit=visit, model=model, run=run)
+    Query(graph=graph, node=node, visit=visit, model=model, run=run, features=text)
     for graph in "gh"
     for node in ("write", "test")
     for visit in (1, 2, 9)
     for model in ("small", "large", "new")
-    for run in ("", "asked")
+    for run, text in (("", ()), ("asked", TEXTS[0]))
 ]
 FAILED = st.lists(st.sampled_from(["small", "large"]), max_size=3).map(tuple)
 LESSONS = st.lists(st.tuples(QUERIES, st.floats(0.0, 1e6)), max_size=60)
@@ -150,7 +187,18 @@ def test_a_chance_is_a_probability_and_asking_teaches_nothing(
     fresh = make()
     fresh.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
     assert [fresh.chance(place, failed) for place, failed in asked] == chances
-    assert [judged(make, verdicts).chance(p, failed) for p, failed in asked] == chances
+    again = judged(make, verdicts)
+    assert [again.chance(place, failed) for place, failed in asked] == chances
+    for each in (again, fresh):
+        each.learn(PLACES[1], True, source="feedback", failed=("large",))
+        each.learn(PLACES[1], False, source="feedback")
+    assert fresh.snapshot() == again.snapshot()
+
+
+@CONFIDENCE
+def test_what_is_no_snapshot_of_confidence_is_refused(make: Callable[[], Confidence]) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        make().restore({"nonsense": 1})
 
 
 @CONFIDENCE

@@ -1,4 +1,4 @@
-"""``headway assess DATA``: how well output lengths are foreseen on recorded runs."""
+"""``headway assess DATA``: how well output lengths and right answers are foreseen."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headway import __version__
 from headway.cli.tell import wide_console
 from headway.core.errors import ConfigError
 
@@ -24,6 +23,7 @@ SetOption = Annotated[
 ]
 SplitsOption = Annotated[int, typer.Option("--splits", min=1, help="Splits by task.")]
 PART = "assess"
+CONFIDENCE_PART = "confidence"
 
 
 def assess(
@@ -33,31 +33,29 @@ def assess(
     sets: SetOption = None,
     splits: SplitsOption = 5,
 ) -> None:
-    """Judge predictors of output length on recorded runs: ours beside the simple ones."""
+    """Judge predictors on recorded runs and labelled questions: ours beside the simple ones."""
     try:
         # of the extra `sim`, which other commands do without
+        from headway.sim.assess import confidence_run, telling
         from headway.sim.assess.lengths import FORECASTERS, judge
         from headway.sim.assess.measures import Scores
-        from headway.sim.assess.sets import SETS, halves, read_set
-        from headway.sim.assess.telling import Assessed, Assessment, markdown, show
-        from headway.sim.provenance import commit
-        from headway.sim.report.marked import rewritten
+        from headway.sim.assess.sets import halves, read_set
+        from headway.sim.report.marked import written
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is not installed: headway assess needs pip install 'headway[sim]'"
         ) from None
     if not data.is_dir():
         raise ConfigError(f"{data}: there is no such folder")
-    text = ""
-    if page is not None:
-        text = _text_of(page)
-        rewritten(text, PART, "")  # a page without a place for it is refused before the work
+    wanted, pairs = confidence_run.parted(sets)
+    # a page without a place for what is found is refused before the work
+    parts = [part for part, some in ((PART, wanted), (CONFIDENCE_PART, pairs)) if some and page]
+    text = written(_text_of(page), dict.fromkeys(parts, "")) if page is not None else ""
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
     found = []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        wanted = sets or list(SETS)
         task = progress.add_task("reading", total=len(wanted) * splits * len(FORECASTERS))
         for name in wanted:
             known = read_set(name, data)
@@ -68,23 +66,29 @@ def assess(
                     progress.update(task, description=f"{name}, split {split + 1}: {each}")
                     scores[each].append(judge(make, train, test, clock=clock))
                     progress.advance(task)
-            one = Assessed(
+            one = telling.Assessed(
                 set_name=name,
                 source=known.source,
                 runs=len(known.runs),
                 calls=sum(len(run.calls) for run in known.runs),
                 scores={each: tuple(done) for each, done in scores.items()},
             )
-            show(console, one)
+            telling.show(console, one)
             found.append(one)
-    whole = Assessment(version=__version__, commit=commit(), splits=splits, lengths=tuple(found))
+    judged = confidence_run.judge_pairs(pairs, data, splits=splits, clock=clock, console=console)
+    whole = telling.assessment(splits, lengths=found, confidences=judged)
+    made = {PART: telling.markdown(whole), CONFIDENCE_PART: telling.confidence_markdown(whole)}
+    _write(json_file, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+    _write(page, written(text, {part: made[part] for part in parts}).encode())
+
+
+def _write(path: Path | None, content: bytes) -> None:
+    if path is None:
+        return
     try:
-        if json_file is not None:
-            json_file.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
-        if page is not None:
-            page.write_text(rewritten(text, PART, markdown(whole)), encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _text_of(page: Path) -> str:

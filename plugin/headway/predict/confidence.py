@@ -76,12 +76,18 @@ class BaseRates:
             place = (source, query.graph, query.node)
             self._failures[place] = self._failures.get(place, 0.0) + 1.0
         after = _after(query.model, failed)
-        # an answer is judged by several sources, but is one observation of what a repeat is worth
-        telling = self._telling(query)
-        if after and (source == telling or (not telling and source != "node")):
+        if after and self.counts(query, source):
             kappa = self._kappas.setdefault((query.model, after), [0.0, 0.0])
             kappa[0] += ok
             kappa[1] += expected
+
+    def counts(self, query: Query, source: str) -> bool:
+        """Whether this source's word is the one that counts at the place.
+
+        An answer is judged by several sources, but is one observation.
+        """
+        telling = self._telling(query)
+        return source == telling or (not telling and source != "node")
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""

@@ -3,9 +3,9 @@
 from typing import Any
 
 from headway.core.protocols import Confidence, Predictor
-from headway.predict.confidence import BaseRates
 from headway.predict.length import OutputLength
 from headway.predict.quantiles import prefix_share, rest_of_run
+from headway.predict.text_confidence import TextConfidence
 
 
 class OnlineForesight:
@@ -16,7 +16,7 @@ class OnlineForesight:
         self.rest_s: Predictor = rest_of_run(prior=(10.0, 40.0))
         self.rest_tokens: Predictor = rest_of_run(prior=(600.0, 2400.0))
         self.prefix_share: Predictor = prefix_share()
-        self.confidence: Confidence = BaseRates(quality)
+        self.confidence: Confidence = TextConfidence(quality)
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""

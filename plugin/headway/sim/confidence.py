@@ -1,6 +1,7 @@
 """Confidence sources of the laboratory: named per suite, shared by all policies of a cell.
 
 ``base-rate``       counts only, as the daemon does without a router;
+``learned``         base rates, and heads that learn in the cell from the questions' texts;
 ``noisy(auc=0.7)``  a calibrated score that tells right from wrong with this AUC;
 ``oracle``          knows what the model's next answer will be.
 
@@ -19,10 +20,18 @@ import msgspec
 from headway.core.errors import ConfigError, nearest
 from headway.core.protocols import Confidence, Query
 from headway.predict.confidence import CHANCE_RANGE, BaseRates
+from headway.predict.prompts import features
+from headway.predict.text_confidence import TextConfidence
 from headway.sim.luck import Luck, unit_draw
 
 DEFAULT_AUC = 0.7
-_SOURCES: dict[str, tuple[str, ...]] = {"base-rate": (), "noisy": ("auc",), "oracle": ()}
+MAX_TEXTS = 2_000
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "base-rate": (),
+    "learned": (),
+    "noisy": ("auc",),
+    "oracle": (),
+}
 _SPEC = re.compile(r"\s*([^\s()]+)\s*(?:\(([^()]*)\))?\s*")
 _NORMAL = NormalDist()
 
@@ -72,6 +81,8 @@ def make_confidence(spec: ConfidenceSpec, *, quality: dict[str, float], luck: Lu
         return NoisyScores(quality, luck=luck, auc=spec.auc)
     if spec.name == "oracle":
         return Oracle(quality, luck=luck)
+    if spec.name == "learned":
+        return Learned(quality, luck=luck)
     return BaseRates(quality)
 
 
@@ -113,6 +124,46 @@ class NoisyScores(BaseRates):
         if found is None:
             found = self._scores[key] = self.score(*key)
         return found
+
+
+class Learned:
+    """`TextConfidence`, as a daemon would have it whose clients send what their prompts say.
+
+    It learns from the cell's own judged answers and reads the question's text, by way of the run's
+    id, and nothing else of it. A cell that draws a question twice lets it learn it by heart.
+    """
+
+    def __init__(self, quality: dict[str, float], *, luck: Luck) -> None:
+        self._reader = TextConfidence(quality)
+        self._luck = luck
+        self._features: dict[str, tuple[int, ...]] = {}
+
+    def chance(self, query: Query, failed: tuple[str, ...] = (), *, explore: bool = False) -> float:
+        """Probability in (0, 1), given the models that have failed at this so far in the run."""
+        return self._reader.chance(self._read(query), failed, explore=explore)
+
+    def learn(self, query: Query, ok: bool, *, source: str, failed: tuple[str, ...] = ()) -> None:
+        """How an answer was judged."""
+        self._reader.learn(self._read(query), ok, source=source, failed=failed)
+
+    def _read(self, query: Query) -> Query:
+        question = self._luck.questions.get(query.run)
+        if question is None or not question.text:
+            return query
+        known = self._features.get(question.text)  # asked at every decision, and always the same
+        if known is None:
+            if len(self._features) >= MAX_TEXTS:
+                self._features.clear()
+            known = self._features[question.text] = features(question.text)
+        return msgspec.structs.replace(query, features=known)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learned, in plain msgpack types."""
+        return self._reader.snapshot()
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Take a snapshot back."""
+        self._reader.restore(snapshot)
 
 
 class Oracle:

@@ -1,13 +1,16 @@
 """What ``headway assess`` found, as tables for terminals and for pages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from headway import __version__
+from headway.sim.assess.confidence_tables import AssessedPair, pairs_markdown
 from headway.sim.assess.measures import Scores
+from headway.sim.provenance import commit
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "pairs": ("pairs in order", ".3f"),
@@ -40,6 +43,20 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     splits: int
     lengths: tuple[Assessed, ...]
+    confidences: tuple[AssessedPair, ...] = ()
+
+
+def assessment(
+    splits: int, *, lengths: Sequence[Assessed], confidences: Sequence[AssessedPair]
+) -> Assessment:
+    """All of it, by the code as it is."""
+    return Assessment(
+        version=__version__,
+        commit=commit(),
+        splits=splits,
+        lengths=tuple(lengths),
+        confidences=tuple(confidences),
+    )
 
 
 def show(console: Console, found: Assessed) -> None:
@@ -56,6 +73,13 @@ def show(console: Console, found: Assessed) -> None:
 def markdown(found: Assessment) -> str:
     """The tables, with the spread over the splits."""
     return "\n".join(_lines(found)) + "\n"
+
+
+def confidence_markdown(found: Assessment) -> str:
+    """The tables about confidence, likewise."""
+    return pairs_markdown(
+        found.confidences, code=f"Headway {found.version} at commit {found.commit}"
+    )
 
 
 def _lines(found: Assessment) -> Iterator[str]:

@@ -4,6 +4,7 @@ It stands between the lines ``<!-- NAME: ... -->`` and ``<!-- NAME end -->``.
 """
 
 import re
+from collections.abc import Mapping
 
 from headway.core.errors import ConfigError
 
@@ -18,3 +19,10 @@ def rewritten(page: str, name: str, content: str) -> str:
             "between"
         )
     return part.sub(lambda found: f"{found[1]}\n{content}\n{found[2]}", page, count=1)
+
+
+def written(page: str, parts: Mapping[str, str]) -> str:
+    """The page with several parts made anew. Raises `ConfigError` if it has no place for one."""
+    for name, content in parts.items():
+        page = rewritten(page, name, content)
+    return page
