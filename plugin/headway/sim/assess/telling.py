@@ -1,13 +1,16 @@
-"""What ``headway assess`` found, as tables for terminals and for pages."""
+"""What ``headway assess`` found, judged over splits and told as tables, for terminals and pages."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import fmean, stdev
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from headway.sim.assess.ends import AssessedHorizon
+from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import Scores
+from headway.sim.assess.sets import KnownSet, halves
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "pairs": ("pairs in order", ".3f"),
@@ -40,6 +43,26 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     splits: int
     lengths: tuple[Assessed, ...]
+    horizons: tuple[AssessedHorizon, ...] = ()
+
+
+def assess_length(
+    known: KnownSet, splits: int, *, clock: Callable[[], float], advance: Callable[[str], None]
+) -> Assessed:
+    """Every predictor of output length on every split; `advance` is told of each."""
+    scores: dict[str, list[Scores]] = {name: [] for name in FORECASTERS}
+    for split in range(splits):
+        train, test = halves(known.runs, split)
+        for name, make in FORECASTERS.items():
+            advance(f"{known.name}, split {split + 1}: {name}")
+            scores[name].append(judge(make, train, test, clock=clock))
+    return Assessed(
+        set_name=known.name,
+        source=known.source,
+        runs=len(known.runs),
+        calls=sum(len(run.calls) for run in known.runs),
+        scores={name: tuple(done) for name, done in scores.items()},
+    )
 
 
 def show(console: Console, found: Assessed) -> None:
@@ -53,14 +76,21 @@ def show(console: Console, found: Assessed) -> None:
     console.print(table)
 
 
+def head(found: Assessment) -> str:
+    """How the tables were made."""
+    return (
+        f"Headway {found.version} at commit {found.commit}; mean over {found.splits} splits\n"
+        "by task (half to learn from, half to be judged on) ± their standard deviation."
+    )
+
+
 def markdown(found: Assessment) -> str:
     """The tables, with the spread over the splits."""
     return "\n".join(_lines(found)) + "\n"
 
 
 def _lines(found: Assessment) -> Iterator[str]:
-    yield f"Headway {found.version} at commit {found.commit}; mean over {found.splits} splits"
-    yield "by task (half to learn from, half to be judged on) ± their standard deviation."
+    yield head(found)
     for one in found.lengths:
         yield f"\n### {one.set_name}\n"
         yield f"{one.runs} runs, {one.calls} calls. {one.source}.\n"
