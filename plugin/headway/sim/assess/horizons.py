@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from headway.core.protocols import Predictor
+from headway.predict.horizon import Horizons
 from headway.predict.quantiles import rest_of_run
 from headway.sim.assess.lengths import Clairvoyant, Forecaster, Truth, query_of, simple
 from headway.sim.assess.measures import pinball
@@ -86,7 +87,8 @@ class Whole:
 def _forecasters(truth: Truth, prior: tuple[float, float]) -> dict[str, Callable[[], Forecaster]]:
     return {
         **simple(truth),
-        "headway": lambda: Whole(rest_of_run(prior), truth),
+        "sketch": lambda: Whole(rest_of_run(prior), truth),
+        "headway": lambda: Whole(Horizons({"left": prior}).of("left"), truth),
         "clairvoyant": lambda: Clairvoyant(truth),
     }
 

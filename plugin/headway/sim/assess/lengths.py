@@ -151,6 +151,7 @@ def query_of(run: KnownRun, place: int) -> Query:
         call=f"{run.id}/{place}",
         step=call.step,
         prompt_tokens=call.prompt_tokens,
+        past=call.past,
     )
 
 
