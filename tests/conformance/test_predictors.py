@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.core.past import Past
 from headway.core.protocols import Confidence, Predictor, Query
 from headway.predict.confidence import SOURCES, BaseRates
+from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
 from headway.predict.prompts import features
 from headway.predict.quantiles import output_length, prefix_share, rest_of_run
@@ -23,6 +25,7 @@ PREDICTORS: dict[str, Callable[[], Predictor]] = {
     "output_length": output_length,
     "length": OutputLength,
     "rest_of_run": lambda: rest_of_run(prior=(10.0, 40.0)),
+    "horizon": lambda: Horizons({"left": (10.0, 40.0)}).of("left"),
     "prefix_share": prefix_share,
 }
 QUALITY = {"small": 0.5, "large": 0.99}
@@ -83,6 +86,13 @@ CONFIDENCES: dict[str, Callable[[], Confidence]] = {
 PREDICTOR = pytest.mark.parametrize("make", PREDICTORS.values(), ids=PREDICTORS)
 CONFIDENCE = pytest.mark.parametrize("make", CONFIDENCES.values(), ids=CONFIDENCES)
 
+PASTS = st.builds(
+    Past,
+    position=st.sampled_from([0, 0, 1, 7, 1000]),
+    last=st.sampled_from(["", "write", "new"]),
+    outputs=st.sampled_from([0, 10, 10**9]),
+    last_prompt=st.sampled_from([0, 50, 10**7]),
+)
 QUERIES = st.builds(
     Query,
     graph=st.sampled_from("gh"),
@@ -93,9 +103,11 @@ QUERIES = st.builds(
     step=st.integers(0, 3),
     prompt_tokens=st.sampled_from([0, 100, 5000]),
     features=st.sampled_from([(), *TEXTS]),
+    past=st.none() | PASTS,
 )
 PLACES = [
-    Query(graph=graph, node=node, visit=visit, model=model, run=run, features=text)
+    Query(graph=graph, node=node, visit=visit, model=model, run=run, features=text, past=past)
+    for past in (None, Past(position=7, last="write"))
     for graph in "gh"
     for node in ("write", "test")
     for visit in (1, 2, 9)

@@ -104,12 +104,20 @@ def test_sets_are_read_with_their_roles(tmp_path: Path) -> None:
 def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> None:
     write_set(tmp_path, 12)
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
-    page.write_text("before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nafter\n")
+    page.write_text(
+        "before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nbetween\n"
+        "<!-- horizons: too -->\nold\n<!-- horizons end -->\nafter\n"
+    )
     assess(tmp_path, json_file=numbers, page=page, sets=["autocoderover"], splits=2)
-    (found,) = json.loads(numbers.read_bytes())["lengths"]
+    whole = json.loads(numbers.read_bytes())
+    (found,), (steps, tokens) = whole["lengths"], whole["horizons"]
     assert found["calls"] == 24 and [len(one) for one in found["scores"].values()] == [2] * 6
+    assert (steps["quantity"], tokens["quantity"]) == ("steps", "tokens")
+    assert all(one["mae"] == 0.0 for one in steps["scores"]["clairvoyant"])
+    assert all(one["mae"] == 0.0 for one in steps["scores"]["role + position"])  # two calls each
     told = page.read_text()
-    assert told.startswith("before\n") and told.endswith("<!-- assess end -->\nafter\n")
+    assert told.startswith("before\n") and "<!-- assess end -->\nbetween\n" in told
+    assert told.endswith("<!-- horizons end -->\nafter\n") and "autocoderover: steps left" in told
     assert "| clairvoyant | 1.000" in told and "old" not in told
 
 

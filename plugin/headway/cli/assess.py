@@ -1,4 +1,4 @@
-"""``headway assess DATA``: how well output lengths and right answers are foreseen."""
+"""``headway assess DATA``: how well lengths, ends of runs and right answers are foreseen."""
 
 import time
 from pathlib import Path
@@ -22,8 +22,8 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Only this set; may be repeated.")
 ]
 SplitsOption = Annotated[int, typer.Option("--splits", min=1, help="Splits by task.")]
-PART = "assess"
-CONFIDENCE_PART = "confidence"
+LENGTHS, HORIZONS, CONFIDENCE = "assess", "horizons", "confidence"
+"""The parts of a page."""
 
 
 def assess(
@@ -36,10 +36,8 @@ def assess(
     """Judge predictors on recorded runs and labelled questions: ours beside the simple ones."""
     try:
         # of the extra `sim`, which other commands do without
-        from headway.sim.assess import confidence_run, telling
-        from headway.sim.assess.lengths import FORECASTERS, judge
-        from headway.sim.assess.measures import Scores
-        from headway.sim.assess.sets import halves, read_set
+        from headway.sim.assess import confidence_run, ends, lengths, telling
+        from headway.sim.assess.sets import read_set
         from headway.sim.report.marked import written
     except ImportError as error:
         raise ConfigError(
@@ -48,37 +46,35 @@ def assess(
     if not data.is_dir():
         raise ConfigError(f"{data}: there is no such folder")
     wanted, pairs = confidence_run.parted(sets)
+    parts = [*([LENGTHS, HORIZONS] if wanted else []), *([CONFIDENCE] if pairs else [])]
     # a page without a place for what is found is refused before the work
-    parts = [part for part, some in ((PART, wanted), (CONFIDENCE_PART, pairs)) if some and page]
-    text = written(_text_of(page), dict.fromkeys(parts, "")) if page is not None else ""
+    text = "" if page is None else written(_text_of(page), dict.fromkeys(parts, ""))
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
-    found = []
+    found, left = [], []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=len(wanted) * splits * len(FORECASTERS))
+        steps = splits * len(lengths.FORECASTERS) + ends.forecasts(splits)
+        task = progress.add_task("reading", total=len(wanted) * steps)
+
+        def advance(doing: str) -> None:
+            progress.update(task, description=doing, advance=1)
+
         for name in wanted:
             known = read_set(name, data)
-            scores: dict[str, list[Scores]] = {each: [] for each in FORECASTERS}
-            for split in range(splits):
-                train, test = halves(known.runs, split)
-                for each, make in FORECASTERS.items():
-                    progress.update(task, description=f"{name}, split {split + 1}: {each}")
-                    scores[each].append(judge(make, train, test, clock=clock))
-                    progress.advance(task)
-            one = telling.Assessed(
-                set_name=name,
-                source=known.source,
-                runs=len(known.runs),
-                calls=sum(len(run.calls) for run in known.runs),
-                scores={each: tuple(done) for each, done in scores.items()},
-            )
-            telling.show(console, one)
-            found.append(one)
+            found.append(telling.assess_length(known, splits, clock=clock, advance=advance))
+            telling.show(console, found[-1])
+            for one in ends.assess_horizon(known, splits, clock=clock, advance=advance):
+                ends.show_horizon(console, one)
+                left.append(one)
     judged = confidence_run.judge_pairs(pairs, data, splits=splits, clock=clock, console=console)
-    whole = telling.assessment(splits, lengths=found, confidences=judged)
-    made = {PART: telling.markdown(whole), CONFIDENCE_PART: telling.confidence_markdown(whole)}
+    whole = telling.assessment(splits, lengths=found, horizons=left, confidences=judged)
     _write(json_file, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+    made = {
+        LENGTHS: telling.markdown(whole),
+        HORIZONS: ends.horizon_page(telling.head(whole), whole.horizons),
+        CONFIDENCE: telling.confidence_markdown(whole),
+    }
     _write(page, written(text, {part: made[part] for part in parts}).encode())
 
 

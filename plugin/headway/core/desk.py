@@ -59,7 +59,8 @@ class CallDesk:
     def open(self, ask: CallReady, client: ClientId, pool: Pool, at: Seconds) -> Call:
         """Put an attempt on the books, with the endpoints that may serve it."""
         run = self._runs.run_of(ask, client, at)
-        visit = run.nodes[ask.node].visit
+        node = run.nodes[ask.node]
+        visit = node.visit
         if ask.run != run.id or ask.visit != visit:
             ask = msgspec.structs.replace(ask, run=run.id, visit=visit)
         call = Call(
@@ -69,6 +70,7 @@ class CallDesk:
             prompt_tokens=max(int(ask.prompt_chars / CHARS_PER_TOKEN), 1),
             releases_before=self._books.releases,
         )
+        node.prompt_tokens = node.prompt_tokens or call.prompt_tokens
         self.find_candidates(call, pool)
         call.rest_s, call.rest_tokens = self._view(at).horizon(call)
         run.calls.append(call)

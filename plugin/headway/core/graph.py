@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from headway.core.calls import Call
+from headway.core.past import NO_PAST, History, Past
+from headway.core.protocols import Query
 from headway.core.types import ClientId, NodeId, Outcome, RunId, Seconds
 
 RunState = Literal["open", "interrupted", "ended"]
@@ -75,7 +77,8 @@ class Node:
 
     `calls_s` is wall time spent inside calls, `alone_s` what they would have
     taken on idle endpoints; `path_s` is the latter along the longest path before the node
-    (ATLAS' attained service, arXiv 2502.13965).
+    (ATLAS' attained service, arXiv 2502.13965). `past` is what the run had shown when it started,
+    `prompt_tokens` its first call's prompt as it was estimated.
     """
 
     id: NodeId
@@ -91,6 +94,8 @@ class Node:
     path_s: Seconds = 0.0
     output_tokens: int = 0
     has_calls: bool = False
+    past: Past = NO_PAST
+    prompt_tokens: int = 0
     answer: "Judgeable | None" = None
 
     @property
@@ -157,6 +162,7 @@ class Run:
     attained_s: Seconds = 0.0
     served_s: Seconds = 0.0
     step_s: dict[int, Seconds] = field(default_factory=dict)
+    history: History = field(default_factory=History)
 
     @property
     def root(self) -> "Run":
@@ -170,6 +176,18 @@ class Run:
     def running(self) -> bool:
         """Whether its age grows: it is open, and nobody is waited for."""
         return self.ended_at is None and self.paused_at is None
+
+    def query_of(self, node: Node) -> Query:
+        """What a predictor of what follows is asked, and later taught, of a node."""
+        return Query(
+            graph=self.graph,
+            node=node.name,
+            visit=node.visit,
+            run=self.id,
+            step=node.step,
+            prompt_tokens=node.prompt_tokens,
+            past=node.past,
+        )
 
     def attain(self, node: Node) -> None:
         """A node ended: siblings of a step count by their maximum."""

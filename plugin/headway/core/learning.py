@@ -113,7 +113,7 @@ class Teacher:
         for name, visits in sorted(run.visits.items()):
             topology.most_visits[name] = max(topology.most_visits.get(name, 0), visits)
         for node, rest_s, rest_tokens in run.rest_of_path():
-            place = Query(graph=run.graph, node=node.name, visit=node.visit)
+            place = run.query_of(node)
             self._foresight.rest_s.learn(place, rest_s)
             self._foresight.rest_tokens.learn(place, float(rest_tokens))
 

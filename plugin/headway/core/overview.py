@@ -12,7 +12,6 @@ from headway.core.books import Books
 from headway.core.calls import Call, CallState
 from headway.core.graph import Node, Run
 from headway.core.hindsight import by_place, foretold, hindsight
-from headway.core.protocols import Query
 from headway.core.types import NodeId, RunId, Seconds
 from headway.core.view import View
 
@@ -131,11 +130,10 @@ def _open_nodes(run: Run) -> list[Node]:
 
 def _rest_s(view: View, run: Run, node: Node, calls: _OpenCalls) -> Seconds:
     """Predicted stand-alone seconds to the run's end: time lost to load is no progress."""
-    query = Query(graph=run.graph, node=node.name, visit=node.visit)
     held_s = calls.held_s.get((run.id, node.id), 0.0)
     lost_s = held_s + node.calls_s - node.alone_s
     progress_s = max(view.at - node.started_at - lost_s, 0.0)
-    return max(view.foresight.rest_s.estimate(query).p50 - progress_s, 0.0)
+    return max(view.foresight.rest_s.estimate(run.query_of(node)).p50 - progress_s, 0.0)
 
 
 def _short(name: str) -> str:

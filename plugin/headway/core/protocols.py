@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from headway.core.commands import Score
+from headway.core.past import Past
 from headway.core.types import EndpointId
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `run` lets a predictor join the calls of a run, `step` tells which of them were over when this
     one began (0: not known); only bounds that know the truth look at `call`. `prompt_tokens` is
     the prompt's size as it was estimated before the call (0: not known). `features` are what the
-    prompt's text says, hashed by `predict.prompts.features` (empty: nobody told).
+    prompt's text says, hashed by `predict.prompts.features` (empty: nobody told). `past` is what
+    the run had shown when the node started (None: not told).
     """
 
     graph: str
@@ -44,6 +46,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     step: int = 0
     prompt_tokens: int = 0
     features: tuple[int, ...] = ()
+    past: Past | None = None
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -176,6 +176,7 @@ class RunKeeper:
             step=fact.step,
             parents=fact.parents,
             started_at=at - (fact.age_s if told else 0.0),
+            past=run.history.node_started(name, fact.step),
         )
         run.nodes[node_id] = node
         topology = self._books.topology(run.graph)
@@ -275,6 +276,7 @@ class RunKeeper:
                 node.calls_s += wall_s
                 node.alone_s += min(alone_s, wall_s)
                 node.output_tokens += tokens
+                of.history.answered(node.name, call.prompt_tokens, tokens)
             node_id, of = of.parent_node, of.parent
 
     def open_calls(self, run: Run) -> list[Call]:

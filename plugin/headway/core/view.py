@@ -74,6 +74,7 @@ class View:
     def query(self, call: Call, model: str = "") -> Query:
         """The call's place in its graph, for a predictor."""
         ask = call.ask
+        node = self.runs[call.run].nodes.get(ask.node)
         return Query(
             graph=ask.graph,
             node=ask.node_name,
@@ -83,6 +84,7 @@ class View:
             call=ask.call,
             step=ask.step,
             prompt_tokens=call.prompt_tokens,
+            past=None if node is None else node.past,
         )
 
     def output(self, call: Call, model: str) -> Estimate:
@@ -140,7 +142,7 @@ class View:
         while run.parent is not None and run.parent_node is not None:
             node = run.parent.nodes.get(run.parent_node)
             if node is not None:
-                around = Query(graph=run.parent.graph, node=node.name, visit=node.visit)
+                around = run.parent.query_of(node)
                 left_s = self.foresight.rest_s.estimate(around).p50 - run.attained_s
                 rest_s = max(rest_s, left_s)
                 output = max(output, self.foresight.rest_tokens.estimate(around).p50)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from headway.core.protocols import Confidence, Predictor
+from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
-from headway.predict.quantiles import prefix_share, rest_of_run
+from headway.predict.quantiles import prefix_share
 from headway.predict.text_confidence import TextConfidence
 
 
@@ -13,8 +14,9 @@ class OnlineForesight:
 
     def __init__(self, quality: dict[str, float]) -> None:
         self.output_tokens: Predictor = OutputLength()
-        self.rest_s: Predictor = rest_of_run(prior=(10.0, 40.0))
-        self.rest_tokens: Predictor = rest_of_run(prior=(600.0, 2400.0))
+        self._horizons = Horizons({"seconds": (10.0, 40.0), "tokens": (600.0, 2400.0)})
+        self.rest_s: Predictor = self._horizons.of("seconds")
+        self.rest_tokens: Predictor = self._horizons.of("tokens")
         self.prefix_share: Predictor = prefix_share()
         self.confidence: Confidence = TextConfidence(quality)
 
@@ -22,16 +24,18 @@ class OnlineForesight:
         """All that was learned, in plain msgpack types."""
         return {
             "output_tokens": self.output_tokens.snapshot(),
-            "rest_s": self.rest_s.snapshot(),
-            "rest_tokens": self.rest_tokens.snapshot(),
+            "horizons": self._horizons.snapshot(),
             "prefix_share": self.prefix_share.snapshot(),
             "confidence": self.confidence.snapshot(),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Take a snapshot back. Raises `KeyError` if it is not one."""
+        """Take a snapshot back. Raises `KeyError` if it is not one.
+
+        What a version before knew of what is left of runs is left: it is learned anew.
+        """
         self.output_tokens.restore(snapshot["output_tokens"])
-        self.rest_s.restore(snapshot["rest_s"])
-        self.rest_tokens.restore(snapshot["rest_tokens"])
+        if "horizons" in snapshot or "rest_s" not in snapshot:
+            self._horizons.restore(snapshot["horizons"])
         self.prefix_share.restore(snapshot["prefix_share"])
         self.confidence.restore(snapshot["confidence"])

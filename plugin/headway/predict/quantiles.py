@@ -17,7 +17,7 @@ NEGLIGIBLE = 0.001
 """Levels that weigh less all together are not looked at."""
 
 MAX_VISIT = 4
-"""Later visits of a node are taken together."""
+"""Later visits of a node are taken together, if nothing else is said."""
 
 MAX_WINDOWS = 20_000
 """Windows kept; a program that names its graphs anew with each run must not fill the memory."""
@@ -29,18 +29,25 @@ class ShrunkQuantiles:
     """Predicts a quantity by quantiles on nested levels of a `Query`.
 
     `levels` names the fields of each level, general first. `prior` holds the
-    (p50, p90) believed before anything was seen.
+    (p50, p90) believed before anything was seen. Visits from `most_visits` on are taken together.
     """
 
-    def __init__(self, *, levels: tuple[Level, ...], prior: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        *,
+        levels: tuple[Level, ...],
+        prior: tuple[float, float],
+        most_visits: int = MAX_VISIT,
+    ) -> None:
         self._levels = levels
+        self._most_visits = most_visits
         self._prior = prior
         self._windows: dict[tuple[str, ...], QuantileWindow] = {}
         self._chains: dict[tuple[str, str, int, str], tuple[QuantileWindow, ...]] = {}
 
     def _chain(self, query: Query, *, learning: bool) -> tuple[QuantileWindow, ...]:
         """The windows of a place, general first; learning makes those that are missing."""
-        place = (query.graph, query.node, min(query.visit, MAX_VISIT), query.model)
+        place = (query.graph, query.node, min(query.visit, self._most_visits), query.model)
         chain = self._chains.get(place)
         if chain is not None:
             return chain
@@ -68,8 +75,8 @@ class ShrunkQuantiles:
 
     def estimate(self, query: Query) -> Estimate:
         """The prediction; learns nothing. 0 <= p50 <= p90."""
-        visit = query.visit
-        place = (query.graph, query.node, visit if visit < MAX_VISIT else MAX_VISIT, query.model)
+        visit, most = query.visit, self._most_visits
+        place = (query.graph, query.node, visit if visit < most else most, query.model)
         p50 = p90 = 0.0
         samples, left = 0, 1.0
         # from the most specific level up: most need not look far
@@ -93,8 +100,8 @@ class ShrunkQuantiles:
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
-        visit = query.visit
-        place = (query.graph, query.node, visit if visit < MAX_VISIT else MAX_VISIT, query.model)
+        visit, most = query.visit, self._most_visits
+        place = (query.graph, query.node, visit if visit < most else most, query.model)
         for window in self._chains.get(place) or self._chain(query, learning=True):
             window.learn(value)
 

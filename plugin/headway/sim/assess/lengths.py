@@ -4,7 +4,8 @@ Each learns from the train half, run after run. On the test half only the runs t
 revealed, call by call: what was learned stays as it was.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from headway.core.protocols import Predictor, Query
@@ -33,26 +34,38 @@ class Forecaster(Protocol):
         ...
 
 
-class _Medians:
+Truth = Callable[[KnownRun], Sequence[float]]
+"""What is to be foreseen of each of a run's calls."""
+
+
+def output_tokens(run: KnownRun) -> Sequence[float]:
+    """What each call wrote."""
+    return [float(call.output_tokens) for call in run.calls]
+
+
+class Medians:
     """Medians and P90 of the train half, by a key of the call; the whole where a key is new."""
 
-    def __init__(self, key: Callable[[KnownCall, int], tuple[object, ...]]) -> None:
+    def __init__(self, key: Callable[[KnownCall, int], tuple[object, ...]], truth: Truth) -> None:
         self._key = key
-        self._values: dict[tuple[object, ...], list[int]] = {}
+        self._truth = truth
+        self._values: dict[tuple[object, ...], list[float]] = {}
         self._known: dict[tuple[object, ...], tuple[float, float]] = {}
 
     def teach(self, run: KnownRun) -> None:
-        for place, call in enumerate(run.calls):
+        """Every call counts once."""
+        for place, (call, true) in enumerate(zip(run.calls, self._truth(run), strict=True)):
             for key in {(), self._key(call, place)}:
-                self._values.setdefault(key, []).append(call.output_tokens)
+                self._values.setdefault(key, []).append(true)
         self._known.clear()
 
     def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
+        """P50 and P90 of the calls of its key."""
         key = self._key(run.calls[place], place)
         if key not in self._values:
             key = ()
         if key not in self._known:
-            values = [float(value) for value in self._values[key]]
+            values = self._values[key]
             self._known[key] = (percentile(values, 0.5), percentile(values, 0.9))
         return self._known[key]
 
@@ -88,27 +101,42 @@ def _ours() -> Forecaster:
     return _Predicted(predictor, predictor.follow)
 
 
-class _Clairvoyant:
+class Clairvoyant:
     """Knows the truth: what the measures come to at best."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
 
     def teach(self, run: KnownRun) -> None:
         """Nothing: it knows."""
 
     def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
-        true = float(run.calls[place].output_tokens)
+        """It is so."""
+        true = self._truth(run)[place]
         return true, true
 
     def reveal(self, run: KnownRun, place: int) -> None:
         """Nothing: it knows."""
 
 
+SIMPLE: dict[str, Callable[[KnownCall, int], tuple[object, ...]]] = {
+    "constant": lambda call, place: (),
+    "role": lambda call, place: (call.role,),
+    "role + position": lambda call, place: (call.role, min(place, MOST_POSITION)),
+}
+"""The medians to beat, by what they look at."""
+
+
+def simple(truth: Truth) -> dict[str, Callable[[], Forecaster]]:
+    """The medians to beat."""
+    return {name: partial(Medians, key, truth) for name, key in SIMPLE.items()}
+
+
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
-    "constant": lambda: _Medians(lambda call, place: ()),
-    "role": lambda: _Medians(lambda call, place: (call.role,)),
-    "role + position": lambda: _Medians(lambda call, place: (call.role, min(place, MOST_POSITION))),
+    **simple(output_tokens),
     "sketch": lambda: _Predicted(output_length()),
     "headway": _ours,
-    "clairvoyant": _Clairvoyant,
+    "clairvoyant": lambda: Clairvoyant(output_tokens),
 }
 
 
@@ -123,6 +151,7 @@ def query_of(run: KnownRun, place: int) -> Query:
         call=f"{run.id}/{place}",
         step=call.step,
         prompt_tokens=call.prompt_tokens,
+        past=call.past,
     )
 
 

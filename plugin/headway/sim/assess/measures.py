@@ -49,15 +49,16 @@ def scores(
         pairs=_order(median, true, of_run, None),
         same_role=_order(median, true, of_run, of_role),
         log_error=float(np.abs(np.log1p(median) - np.log1p(true)).mean()),
-        pinball_50=_pinball(median, true, 0.5),
-        pinball_90=_pinball(high, true, 0.9),
+        pinball_50=pinball(median, true, 0.5),
+        pinball_90=pinball(high, true, 0.9),
         covered=float((true <= high).mean()),
         width=float(np.median((high + 1.0) / (median + 1.0))),
         forecast_us=float(np.percentile(np.array(forecast_us), 99)) if len(forecast_us) else 0.0,
     )
 
 
-def _pinball(forecast: Column, truth: Column, quantile: float) -> float:
+def pinball(forecast: Column, truth: Column, quantile: float) -> float:
+    """Mean loss of a quantile's forecasts, in the unit of the truth (Koenker and Bassett 1978)."""
     off = truth - forecast
     return float(np.maximum(quantile * off, (quantile - 1.0) * off).mean())
 

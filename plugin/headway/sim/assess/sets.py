@@ -1,5 +1,6 @@
 """The recorded sets that predictors are judged on, and how they are split."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -7,6 +8,7 @@ from random import Random
 import msgspec
 
 from headway.core.errors import ConfigError, nearest
+from headway.core.past import History, Past
 from headway.sim.bodies import prepared
 from headway.sim.loaders import load
 from headway.sim.trace import TraceRun
@@ -15,13 +17,14 @@ SPLITS = 5
 
 
 class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One call as a scheduler meets it, and the tokens that it wrote."""
+    """One call as a scheduler meets it, after the `past` of its run; and the tokens it wrote."""
 
     role: str
     visit: int
     step: int
     prompt_tokens: int
     output_tokens: int
+    past: Past | None = None
 
 
 class KnownRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -86,4 +89,17 @@ def _known(run: TraceRun) -> KnownRun:
         for node in body.nodes
         if node.plan.prompt_tokens
     )
-    return KnownRun(id=run.id, graph=run.graph, group=run.group, calls=calls)
+    return KnownRun(id=run.id, graph=run.graph, group=run.group, calls=with_past(calls))
+
+
+def with_past(calls: Iterable[KnownCall]) -> tuple[KnownCall, ...]:
+    """The calls with what their run had shown before each; those of a step begin together."""
+    history, told, found = History(), list[KnownCall](), []
+    for call in calls:
+        while told and told[0].step < call.step:
+            one = told.pop(0)
+            history.answered(one.role, one.prompt_tokens, one.output_tokens)
+        past = history.node_started(call.role, call.step)
+        found.append(msgspec.structs.replace(call, past=past))
+        told.append(call)
+    return tuple(found)

@@ -1,6 +1,6 @@
-"""What ``headway assess`` found, as tables for terminals and for pages."""
+"""What ``headway assess`` found, judged over splits and told as tables, for terminals and pages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, stdev
 
 import msgspec
@@ -9,7 +9,10 @@ from rich.table import Table
 
 from headway import __version__
 from headway.sim.assess.confidence_tables import AssessedPair, pairs_markdown
+from headway.sim.assess.ends import AssessedHorizon
+from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import Scores
+from headway.sim.assess.sets import KnownSet, halves
 from headway.sim.provenance import commit
 
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -43,11 +46,16 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     splits: int
     lengths: tuple[Assessed, ...]
+    horizons: tuple[AssessedHorizon, ...] = ()
     confidences: tuple[AssessedPair, ...] = ()
 
 
 def assessment(
-    splits: int, *, lengths: Sequence[Assessed], confidences: Sequence[AssessedPair]
+    splits: int,
+    *,
+    lengths: Sequence[Assessed],
+    horizons: Sequence[AssessedHorizon],
+    confidences: Sequence[AssessedPair],
 ) -> Assessment:
     """All of it, by the code as it is."""
     return Assessment(
@@ -55,7 +63,27 @@ def assessment(
         commit=commit(),
         splits=splits,
         lengths=tuple(lengths),
+        horizons=tuple(horizons),
         confidences=tuple(confidences),
+    )
+
+
+def assess_length(
+    known: KnownSet, splits: int, *, clock: Callable[[], float], advance: Callable[[str], None]
+) -> Assessed:
+    """Every predictor of output length on every split; `advance` is told of each."""
+    scores: dict[str, list[Scores]] = {name: [] for name in FORECASTERS}
+    for split in range(splits):
+        train, test = halves(known.runs, split)
+        for name, make in FORECASTERS.items():
+            advance(f"{known.name}, split {split + 1}: {name}")
+            scores[name].append(judge(make, train, test, clock=clock))
+    return Assessed(
+        set_name=known.name,
+        source=known.source,
+        runs=len(known.runs),
+        calls=sum(len(run.calls) for run in known.runs),
+        scores={name: tuple(done) for name, done in scores.items()},
     )
 
 
@@ -68,6 +96,14 @@ def show(console: Console, found: Assessed) -> None:
     for name, split in found.scores.items():
         table.add_row(name, *(_mean(split, key) for key in COLUMNS))
     console.print(table)
+
+
+def head(found: Assessment) -> str:
+    """How the tables were made."""
+    return (
+        f"Headway {found.version} at commit {found.commit}; mean over {found.splits} splits\n"
+        "by task (half to learn from, half to be judged on) ± their standard deviation."
+    )
 
 
 def markdown(found: Assessment) -> str:
@@ -83,8 +119,7 @@ def confidence_markdown(found: Assessment) -> str:
 
 
 def _lines(found: Assessment) -> Iterator[str]:
-    yield f"Headway {found.version} at commit {found.commit}; mean over {found.splits} splits"
-    yield "by task (half to learn from, half to be judged on) ± their standard deviation."
+    yield head(found)
     for one in found.lengths:
         yield f"\n### {one.set_name}\n"
         yield f"{one.runs} runs, {one.calls} calls. {one.source}.\n"

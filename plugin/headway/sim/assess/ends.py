@@ -1,0 +1,83 @@
+"""What ``headway assess`` found of what is left of runs: judged over splits, and told."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+from rich.console import Console
+
+from headway.sim.assess.horizons import HORIZON_FORECASTERS, HorizonScores, judge_horizon
+from headway.sim.assess.sets import KnownSet, halves
+from headway.sim.assess.tables import page_table, terminal_table
+
+HORIZON_COLUMNS: dict[str, tuple[str, str]] = {
+    "mae": ("MAE", ".1f"),
+    "at_start": ("at the start", ".1f"),
+    "at_25": ("after 25 %", ".1f"),
+    "at_50": ("50 %", ".1f"),
+    "at_75": ("75 %", ".1f"),
+    "pinball_50": ("pinball P50", ".2f"),
+    "pinball_90": ("pinball P90", ".2f"),
+    "covered": ("within P90", ".3f"),
+    "width": ("P90 - P50", ".1f"),
+    "forecast_us": ("us, P99", ".0f"),
+}
+
+
+class AssessedHorizon(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of the runs of one set, in `quantity`: by predictor, scores by split."""
+
+    set_name: str
+    quantity: str
+    source: str
+    runs: int
+    calls: int
+    scores: dict[str, tuple[HorizonScores, ...]]
+
+
+def forecasts(splits: int) -> int:
+    """How often `assess_horizon` advances on one set."""
+    return splits * sum(len(each) for each in HORIZON_FORECASTERS.values())
+
+
+def assess_horizon(
+    known: KnownSet, splits: int, *, clock: Callable[[], float], advance: Callable[[str], None]
+) -> tuple[AssessedHorizon, ...]:
+    """Every predictor on every split, a result for each quantity; `advance` is told of each."""
+    found = []
+    for quantity, forecasters in HORIZON_FORECASTERS.items():
+        scores: dict[str, list[HorizonScores]] = {name: [] for name in forecasters}
+        for split in range(splits):
+            train, test = halves(known.runs, split)
+            for name, make in forecasters.items():
+                advance(f"{known.name}, {quantity} left, split {split + 1}: {name}")
+                scores[name].append(judge_horizon(quantity, make, train, test, clock=clock))
+        found.append(
+            AssessedHorizon(
+                set_name=known.name,
+                quantity=quantity,
+                source=known.source,
+                runs=len(known.runs),
+                calls=sum(len(run.calls) for run in known.runs),
+                scores={name: tuple(done) for name, done in scores.items()},
+            )
+        )
+    return tuple(found)
+
+
+def show_horizon(console: Console, found: AssessedHorizon) -> None:
+    """One table, means over the splits."""
+    title = f"{found.set_name}: {found.quantity} left, {found.runs} runs, {found.calls} calls"
+    console.print(terminal_table(title, HORIZON_COLUMNS, found.scores))
+
+
+def horizon_page(head: str, horizons: Sequence[AssessedHorizon]) -> str:
+    """The tables, with the spread over the splits; `head` says how they were made."""
+    return "\n".join(_lines(head, horizons)) + "\n"
+
+
+def _lines(head: str, horizons: Sequence[AssessedHorizon]) -> Iterator[str]:
+    yield head
+    for one in horizons:
+        yield f"\n### {one.set_name}: {one.quantity} left\n"
+        yield f"{one.runs} runs, {one.calls} calls. {one.source}.\n"
+        yield from page_table(HORIZON_COLUMNS, one.scores)

@@ -1,0 +1,155 @@
+"""What is left of runs: trees by hand, and runs that only their shape tells apart."""
+
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headway.core.past import History
+from headway.core.protocols import Query
+from headway.predict import forest, trees
+from headway.predict.foresight import OnlineForesight
+from headway.predict.forest import RollingForest
+from headway.predict.horizon import CANDIDATES, MAX_GRAPHS, Horizons
+from headway.predict.shape import ALL, STRANGE, Names, row_of
+
+ROWS = [(bytes([unit % 2, 7]), (90.0 if unit % 2 else 10.0,), unit) for unit in range(40)]
+
+
+def test_a_tree_finds_the_cut_and_reads_its_quantiles_off() -> None:
+    tree = trees.grown(ROWS, (0, 1), 0, Random(1))
+    assert trees.leaf_of(tree, bytes([0, 7])) == (10.0, 10.0)
+    assert trees.leaf_of(tree, bytes([8, 0])) == (90.0, 90.0)
+    assert tree[0] == 0  # the other column says nothing
+
+
+def test_a_tree_without_anything_to_tell_is_one_leaf() -> None:
+    rows = [(b"\0", (float(value),), value) for value in range(101)]
+    assert trees.grown(rows, (0,), 0, Random(1)) == ((50.0, 90.0),)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.binary(min_size=3, max_size=3), st.floats(0, 1e6), st.integers(0, 5)),
+        min_size=1,
+        max_size=80,
+    )
+)
+def test_leaves_hold_quantiles_of_what_was_seen(rows: list[tuple[bytes, float, int]]) -> None:
+    told = [(row, (value, 2.0 * value), unit) for row, value, unit in rows]
+    tree = trees.grown(told, (0, 1, 2), 1, Random(3))
+    assert tree == trees.grown(told, (0, 1, 2), 1, Random(3))
+    least, most = min(one[1] for one in rows), max(one[1] for one in rows)
+    for row, _, _ in rows:
+        p50, p90, twice_p50, twice_p90 = trees.leaf_of(tree, row)
+        assert least <= p50 <= p90 <= most
+        assert (twice_p50, twice_p90) == pytest.approx((2 * p50, 2 * p90))
+    assert trees.restored(msgspec.json.decode(msgspec.json.encode(tree))) == tree
+
+
+def test_a_forest_keeps_few_rows_and_few_trees() -> None:
+    made = RollingForest(((0,), (1,)), 1)
+    for number in range(3 * forest.ROWS):
+        made.learn(bytes([number % 3, 1]), (float(number % 3),), number // 10, {0})
+    saved = made.snapshot()
+    assert len(saved["rows"]) == forest.ROWS
+    believed, other = saved["trees"]
+    assert len(believed) <= forest.TREES and len(other) <= forest.TREES
+    assert made.predict(0, bytes([2, 1])) == [2.0, 2.0]
+
+
+def test_names_have_codes_and_strange_ones_one() -> None:
+    names = Names()
+    for number in range(300):
+        names.add(f"n{number}")
+    assert (names.code(""), names.code("n0"), names.code("n299")) == (0, 1, STRANGE)
+    row = row_of(Query(graph="g", node="n1", visit=10**9, prompt_tokens=10**9), names)
+    assert len(row) == len(ALL) and row[4] == 255
+
+
+def visits(rounds: int, run: str) -> list[Query]:
+    """A run that goes round so often as its first answer said: 10 tokens each round."""
+    history, found = History(), []
+    names = ["plan", *["write", "test"] * rounds]
+    for step, name in enumerate(names, start=1):
+        past = history.node_started(name, step)
+        visit = names[:step].count(name)
+        found.append(Query(graph="g", node=name, visit=visit, run=run, step=step, past=past))
+        history.answered(name, 100, 10 * rounds if name == "plan" else 50)
+    return found
+
+
+def teach(horizons: Horizons, runs: int, quantities: tuple[str, ...]) -> None:
+    rng = Random(5)
+    for number in range(runs):
+        run = visits(rng.randint(1, 6), f"r{number}")
+        for place in reversed(range(len(run))):
+            for quantity in quantities:
+                horizons.of(quantity).learn(run[place], float(len(run) - place))
+
+
+def test_the_run_so_far_is_worth_more_than_the_place() -> None:
+    horizons = Horizons({"steps": (5.0, 20.0)})
+    teach(horizons, 120, ("steps",))
+    off, plain_off = 0.0, 0.0
+    for rounds in range(1, 7):
+        for place, query in enumerate(run := visits(rounds, "new")):
+            if place:
+                left = len(run) - place
+                off += abs(horizons.of("steps").estimate(query).p50 - left)
+                bare = msgspec.structs.replace(query, past=None, graph="other")
+                plain_off += abs(horizons.of("steps").estimate(bare).p50 - left)
+    assert off < 0.5 * plain_off
+
+
+def test_quantities_are_learned_together_and_a_snapshot_is_all() -> None:
+    was = Horizons({"s": (1.0, 2.0), "tokens": (5.0, 9.0)})
+    teach(was, 60, ("s", "tokens"))
+    saved = msgspec.msgpack.decode(msgspec.msgpack.encode(was.snapshot()))
+    fresh = Horizons({"s": (1.0, 2.0), "tokens": (5.0, 9.0)})
+    fresh.restore(saved)
+    assert fresh.snapshot() == was.snapshot()
+    for each in (was, fresh):
+        teach(each, 30, ("s", "tokens"))
+    assert fresh.snapshot() == was.snapshot()
+    query = visits(3, "new")[2]
+    assert was.of("s").estimate(query) == fresh.of("s").estimate(query)
+    assert any(trust[2] != [0, 0] for trust in was.snapshot()["graphs"][0][3])  # trees are believed
+
+
+def test_where_nothing_helps_the_plain_quantiles_stay() -> None:
+    rng, horizons = Random(2), Horizons({"left": (5.0, 20.0)})
+    left = horizons.of("left")
+    for number in range(400):
+        (query, *_) = visits(1, f"r{number}")
+        left.learn(query, rng.uniform(0.0, 100.0))
+    ((_, _, _, ((judged, _, chosen, shift),), _),) = horizons.snapshot()["graphs"]
+    found = left.estimate(query)
+    assert judged > 300 and all(0 <= place < len(CANDIDATES) for place in chosen)
+    assert found.p50 == pytest.approx(50.0, abs=12.0) and found.p90 == pytest.approx(90.0, abs=12.0)
+    assert abs(shift) < 0.2
+
+
+def test_graphs_are_bounded_and_nonsense_is_left_out() -> None:
+    horizons = Horizons({"left": (5.0, 20.0)})
+    left = horizons.of("left")
+    for number in range(3 * MAX_GRAPHS):
+        (query, *_) = visits(1, "r")
+        left.learn(msgspec.structs.replace(query, graph=f"g{number}"), 1.0)
+    before = horizons.snapshot()
+    assert len(before["graphs"]) == MAX_GRAPHS
+    for value in (float("nan"), float("inf"), -1.0, 1e12):
+        left.learn(visits(1, "r")[0], value)
+    assert horizons.snapshot() == before
+
+
+def test_a_snapshot_of_a_version_before_is_no_error() -> None:
+    foresight = OnlineForesight({})
+    saved = foresight.snapshot()
+    del saved["horizons"]
+    foresight.restore({**saved, "rest_s": {"windows": []}, "rest_tokens": {"windows": []}})
+    with pytest.raises(KeyError):
+        foresight.restore(saved)
