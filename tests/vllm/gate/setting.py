@@ -125,7 +125,7 @@ ABOUT_LOOPS = "coding loops on a growing context, long dialogues"
 
 def _agents(stand: Stand, load: float) -> Cell:
     trace = _trace("agents", stand, {"chain": 4.0, "single": 2.0, "fanout": 1.0})
-    return Cell(stand=stand, trace=trace, about=ABOUT_AGENTS, load=load, runs=480)
+    return Cell(stand=stand, trace=trace, about=ABOUT_AGENTS, load=load, runs=500)
 
 
 CELLS = (
@@ -137,7 +137,7 @@ CELLS = (
         trace=_trace("loops", TIGHT, {"loop": 3.0, "sharegpt-like": 2.0}),
         about=ABOUT_LOOPS,
         load=0.5,
-        runs=500,
+        runs=520,
     ),
 )
 
