@@ -10,6 +10,7 @@ import typer
 from headway import __version__
 from headway.cli import control
 from headway.cli.assess import assess
+from headway.cli.metrics import metrics
 from headway.cli.report import report
 from headway.cli.simulate import simulate
 from headway.cli.top import top
@@ -40,6 +41,7 @@ def build() -> typer.Typer:
     app.command("up")(up)
     app.command("status")(control.status)
     app.command("top")(top)
+    app.command("metrics")(metrics)
     app.command("explain")(control.explain)
     app.command("report")(report)
     app.command("mode")(control.mode)

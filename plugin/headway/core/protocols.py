@@ -129,6 +129,10 @@ class Foresight(Protocol):
         """Whether an answer will suffice."""
         ...
 
+    def records(self) -> list[dict[str, Any]]:
+        """How each has done of late, in plain types; see `predict.trust`."""
+        ...
+
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
         ...

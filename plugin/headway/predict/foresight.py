@@ -5,26 +5,51 @@ from typing import Any
 from headway.core.protocols import Confidence, Predictor
 from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
-from headway.predict.quantiles import prefix_share
+from headway.predict.quantiles import Level, ShrunkQuantiles, prefix_share
 from headway.predict.text_confidence import TextConfidence
+from headway.predict.trust import CheckedChances, Guarded
+
+PRIORS = {"output_tokens": (200.0, 800.0), "rest_s": (10.0, 40.0), "rest_tokens": (600.0, 2400.0)}
+"""P50 and P90 of each quantity before anything was seen."""
+USUAL: tuple[Level, ...] = ((), ("graph",))
+"""What stands in for a predictor that errs: what is usual in the graph."""
 
 
 class OnlineForesight:
-    """Predictors that start from priors and learn from every completion."""
+    """Predictors that start from priors, learn from every completion, and are used while right."""
 
     def __init__(self, quality: dict[str, float]) -> None:
-        self.output_tokens: Predictor = OutputLength()
-        self._horizons = Horizons({"seconds": (10.0, 40.0), "tokens": (600.0, 2400.0)})
-        self.rest_s: Predictor = self._horizons.of("seconds")
-        self.rest_tokens: Predictor = self._horizons.of("tokens")
+        self._lengths = OutputLength()
+        self._horizons = Horizons({name: PRIORS[name] for name in ("rest_s", "rest_tokens")})
+        self._guards = {
+            name: Guarded(inner, ShrunkQuantiles(levels=USUAL, prior=PRIORS[name]))
+            for name, inner in (
+                ("output_tokens", self._lengths),
+                ("rest_s", self._horizons.of("rest_s")),
+                ("rest_tokens", self._horizons.of("rest_tokens")),
+            )
+        }
+        self.output_tokens: Predictor = self._guards["output_tokens"]
+        self.rest_s: Predictor = self._guards["rest_s"]
+        self.rest_tokens: Predictor = self._guards["rest_tokens"]
         self.prefix_share: Predictor = prefix_share()
-        self.confidence: Confidence = TextConfidence(quality)
+        self.confidence: Confidence = CheckedChances(TextConfidence(quality))
+
+    def records(self) -> list[dict[str, Any]]:
+        """How each has done of late, in plain types."""
+        told: list[dict[str, Any]] = [
+            {"predictor": name, **guard.record.told()} for name, guard in self._guards.items()
+        ]
+        if isinstance(self.confidence, CheckedChances):
+            told.append({"predictor": "confidence", **self.confidence.told()})
+        return told
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
         return {
-            "output_tokens": self.output_tokens.snapshot(),
+            "output_tokens": self._lengths.snapshot(),
             "horizons": self._horizons.snapshot(),
+            "guards": {name: guard.guard_snapshot() for name, guard in self._guards.items()},
             "prefix_share": self.prefix_share.snapshot(),
             "confidence": self.confidence.snapshot(),
         }
@@ -34,8 +59,10 @@ class OnlineForesight:
 
         What a version before knew of what is left of runs is left: it is learned anew.
         """
-        self.output_tokens.restore(snapshot["output_tokens"])
+        self._lengths.restore(snapshot["output_tokens"])
         if "horizons" in snapshot or "rest_s" not in snapshot:
             self._horizons.restore(snapshot["horizons"])
+        for name, saved in snapshot.get("guards", {}).items():
+            self._guards[name].restore_guard(saved)
         self.prefix_share.restore(snapshot["prefix_share"])
         self.confidence.restore(snapshot["confidence"])
