@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.core.past import Past
+from headway.core.prompts import features
 from headway.core.protocols import Confidence, Predictor, Query
 from headway.predict.confidence import SOURCES, BaseRates
 from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
-from headway.predict.prompts import features
 from headway.predict.quantiles import output_length, prefix_share, rest_of_run
 from headway.predict.text_confidence import TextConfidence
 from headway.sim.confidence import make_confidence, parse_confidence

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 from langchain_core.tools import tool
@@ -11,6 +12,8 @@ from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 
 from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken
+from headway.core.pool import PoolName
+from headway.core.prompts import features
 from headway.core.types import EndpointId
 from headway_langgraph import schedule
 from tests.support.fake_client import FakeClient
@@ -24,6 +27,23 @@ HI: Any = [{"role": "user", "content": "hi"}]
 def client(a: FakeOpenAI, b: FakeOpenAI) -> FakeClient:
     """Sends every call to `large` at B with urgency 2."""
     return FakeClient(two_endpoints(a.url, b.url), choose=lambda ask: "b", urgency=2.0)
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+async def test_words_are_told_where_the_pool_asks_for_them(a: FakeOpenAI, asked_for: bool) -> None:
+    pool = two_endpoints(a.url, a.url)
+    name = PoolName(name="agent", models=("small", "large"), send_text=asked_for)
+    client = FakeClient(msgspec.structs.replace(pool, names=(name,)), choose=lambda ask: "a")
+
+    async def node(state: State) -> State:
+        chat = ChatOpenAI(model="agent", base_url=a.url, api_key="k")  # type: ignore[arg-type]
+        await chat.ainvoke("divide by zero")
+        return {"x": []}
+
+    with using(client):
+        await run(node)
+    (ask,) = client.asks
+    assert ask.features == (features("divide by zero") if asked_for else ())
 
 
 def graph_of(node: Any) -> Any:

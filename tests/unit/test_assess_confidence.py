@@ -10,7 +10,7 @@ import pytest
 
 from headway.cli.assess import assess
 from headway.core.errors import ConfigError
-from headway.predict.prompts import features
+from headway.core.prompts import features
 from headway.sim.assess.chances import chance_scores, ece
 from headway.sim.assess.confidence_run import parted
 from headway.sim.assess.confidences import KIND_WEIGHT, SIMPLE, Reader, Told, kind, query_of

@@ -15,13 +15,16 @@ from headway.calling.body import (
     max_tokens,
     needs,
     prompt_chars,
+    prompt_features,
+    prompt_text,
 )
 from headway.calling.calls import error_kind
 from headway.calling.guard import complaints
 from headway.calling.responses import holds_sealed_reasoning, is_preamble
 from headway.client import Route
 from headway.core.facts import CallReady
-from headway.core.pool import EndpointSpec
+from headway.core.pool import EndpointSpec, Pool, PoolName
+from headway.core.prompts import features
 from headway.core.types import CallId, EndpointId, NodeId, RunId
 
 IMAGE = {"type": "input_image", "image_url": "data:"}
@@ -38,6 +41,41 @@ def test_all_text_of_the_input_counts() -> None:
     ]
     assert prompt_chars({"input": said}) == 4 + 2 + 2 + 3 + 1
     assert prompt_chars({"input": None}) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": "divide by zero"},
+        {"prompt": ["divide by zero", [5, 6]]},
+        {"input": "divide by zero", "instructions": "be brief"},
+        {"input": [{"role": "developer", "content": "x"}, "divide by zero"]},
+        {"input": [{"role": "user", "content": [{"type": "x", "text": "divide by zero"}]}]},
+        {
+            "messages": [
+                {"role": "system", "content": "be brief"},
+                {"role": "user", "content": [{"type": "text", "text": "divide by zero"}]},
+                {"role": "assistant", "content": None, "tool_calls": []},
+            ]
+        },
+    ],
+)
+def test_what_is_asked_is_without_what_the_system_says(body: dict[str, Any]) -> None:
+    assert prompt_text(body) == "divide by zero"
+
+
+def test_words_are_told_only_of_pool_names_that_ask_for_it() -> None:
+    pool = Pool(
+        endpoints=(),
+        names=(
+            PoolName(name="told", models=("m",), send_text=True),
+            PoolName(name="untold", models=("m",)),
+        ),
+    )
+    body = {"messages": [{"role": "user", "content": "divide by zero"}]}
+    assert prompt_features({**body, "model": "told"}, pool) == features("divide by zero")
+    for model, of in (("untold", pool), ("other", pool), ("told", None)):
+        assert prompt_features({**body, "model": model}, of) == ()
 
 
 @pytest.mark.parametrize(

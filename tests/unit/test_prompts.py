@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.predict.prompts import (
+from headway.core.prompts import (
     GRAMS,
     HEAD_CHARS,
     MOST_FEATURES,

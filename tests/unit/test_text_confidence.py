@@ -5,12 +5,12 @@ from random import Random
 import msgspec
 import pytest
 
+from headway.core.prompts import MOST_FEATURES, Sample, features
 from headway.core.protocols import Query
 from headway.predict.confidence import BaseRates
 from headway.predict.coverage import Coverage
 from headway.predict.gate import LEAST_JUDGED, Gate
 from headway.predict.head import KEPT, Head
-from headway.predict.prompts import MOST_FEATURES, Sample, features
 from headway.predict.slopes import MAX_PLACES, fitted, logit, sigmoid
 from headway.predict.text_confidence import MAX_MODELS, TextConfidence
 

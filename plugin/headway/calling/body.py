@@ -7,9 +7,11 @@ callers need not know which form a request has.
 from typing import Any
 
 from headway.calling import responses
+from headway.calling.fields import SYSTEM_ROLES, text_chars, texts
 from headway.calling.fields import Body as Body
 from headway.calling.fields import field as field
-from headway.calling.fields import text_chars
+from headway.core.pool import Pool
+from headway.core.prompts import features
 from headway.core.types import Need
 
 
@@ -26,6 +28,25 @@ def prompt_chars(body: Body) -> int:
         for call in field(message, "tool_calls") or ():
             chars += text_chars(field(field(call, "function"), "arguments"))
     return chars
+
+
+def prompt_text(body: Body) -> str:
+    """What the request asks: its texts but those of the system, which all calls of a node share."""
+    if responses.is_responses(body):
+        return responses.prompt_text(body)
+    prompt = body.get("prompt")
+    if prompt is not None:
+        return "\n".join(texts(prompt))
+    asked = (one for one in _messages(body) if field(one, "role") not in SYSTEM_ROLES)
+    return "\n".join(text for one in asked for text in texts(field(one, "content")))
+
+
+def prompt_features(body: Body, pool: Pool | None) -> tuple[int, ...]:
+    """What the request asks, as hashed words, if its pool name says ``send_text``; else nothing."""
+    model = body.get("model")
+    if pool is None or not any(one.name == model and one.send_text for one in pool.names):
+        return ()
+    return features(prompt_text(body))
 
 
 def needs(body: Body) -> tuple[Need, ...]:

@@ -18,6 +18,7 @@ from headway.calling.body import (
     max_tokens,
     needs,
     prompt_chars,
+    prompt_features,
 )
 from headway.calling.coverage import Coverage
 from headway.calling.responses import is_preamble
@@ -283,6 +284,7 @@ class Calls:
             models=scope.models,
             loop_model=self._loop_model(scope, answered_tool_calls(body)),
             hold_limit_s=_hold_limit(timeout_s, scope.timeout_s),
+            features=prompt_features(body, client.pool),
         )
         return Call(self, client, sdk, scope, ask, way)
 

@@ -1,9 +1,10 @@
 """Looking into requests and answers, which are mappings here and objects of an SDK there. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Body = Mapping[str, Any]
+SYSTEM_ROLES = ("system", "developer")
 
 
 def field(thing: Any, name: str) -> Any:
@@ -20,9 +21,16 @@ def items(value: Any) -> tuple[Any, ...]:
 
 def text_chars(content: Any) -> int:
     """Characters of a text, or of all texts in a list of strings and parts."""
+    return sum(map(len, texts(content)))
+
+
+def texts(content: Any) -> Iterator[str]:
+    """A text, or all texts in a list of strings and parts."""
     if isinstance(content, str):
-        return len(content)
-    return sum(
-        len(part) if isinstance(part, str) else text_chars(field(part, "text"))
-        for part in items(content)
-    )
+        yield content
+        return
+    for part in items(content):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from texts(field(part, "text"))

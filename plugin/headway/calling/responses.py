@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headway.calling.fields import Body, field, items, text_chars
+from headway.calling.fields import SYSTEM_ROLES, Body, field, items, text_chars, texts
 from headway.core.types import Need
 
 _OWN_TOOLS = ("function", "custom")
@@ -33,6 +33,21 @@ def prompt_chars(body: Body) -> int:
         for name in ("content", "arguments", "output", "input"):
             chars += text_chars(field(item, name))
     return chars
+
+
+def prompt_text(body: Body) -> str:
+    """What the request asks: the texts of its input, without those of the system."""
+    given = body.get("input")
+    if isinstance(given, str):
+        return given
+    found: list[str] = []
+    for item in items(given):
+        if isinstance(item, str):
+            found.append(item)
+        elif field(item, "role") not in SYSTEM_ROLES:
+            for name in ("content", "output"):
+                found.extend(texts(field(item, name)))
+    return "\n".join(found)
 
 
 def needs(body: Body) -> tuple[Need, ...]:

@@ -98,7 +98,8 @@ class CallReady(Fact, frozen=True, kw_only=True, tag="call_ready"):
     (empty: none), `loop_model` the model whose tool calls or thinking the
     messages hold (empty: none). `endpoints` are all that the client can reach (empty: the
     whole pool); it chooses among them by itself where there is no decision. The daemon
-    grants before `hold_limit_s`.
+    grants before `hold_limit_s`. `features` is what the prompt says, hashed (`core.prompts`), for
+    pool names that ask for it.
     """
 
     call: CallId
@@ -123,6 +124,7 @@ class CallReady(Fact, frozen=True, kw_only=True, tag="call_ready"):
     loop_model: str = ""
     hold_limit_s: Seconds = 300.0
     endpoints: tuple[EndpointId, ...] = ()
+    features: tuple[int, ...] = ()
 
 
 class CallSent(Fact, frozen=True, kw_only=True, tag="call_sent"):

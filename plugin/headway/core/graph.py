@@ -116,6 +116,7 @@ class Judgeable:
     closed_at: Seconds
     failed_before: tuple[str, ...]
     output_tokens: int | None = None
+    features: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

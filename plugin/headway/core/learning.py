@@ -77,6 +77,7 @@ class Teacher:
             closed_at=call.closed_at,
             failed_before=failed_models(run, topology, call.ask.node_name),
             output_tokens=call.ended.output_tokens,
+            features=call.ask.features,
         )
         run.pending.append(one)
         run.unsaid.append(one)
@@ -137,7 +138,12 @@ class Teacher:
 
     def _judge(self, run: Run, one: Judgeable, *, ok: bool, source: str) -> None:
         query = Query(
-            graph=run.graph, node=one.node_name, visit=one.visit, model=one.model, run=run.id
+            graph=run.graph,
+            node=one.node_name,
+            visit=one.visit,
+            model=one.model,
+            run=run.id,
+            features=one.features,
         )
         self._foresight.confidence.learn(query, ok, source=source, failed=one.failed_before)
         self.judged.append(

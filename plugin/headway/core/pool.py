@@ -66,12 +66,16 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class PoolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A model name that clients ask for and the models that may answer it, in the user's order."""
+    """A model name that clients ask for and the models that may answer it, in the user's order.
+
+    With `send_text` clients tell what a prompt says, as hashed words.
+    """
 
     name: str
     models: tuple[str, ...]
     fallback: str = ""
     switch_in_loop: bool = False
+    send_text: bool = False
     idle_grace_s: Seconds = 2.0
 
 

@@ -33,7 +33,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `run` lets a predictor join the calls of a run, `step` tells which of them were over when this
     one began (0: not known); only bounds that know the truth look at `call`. `prompt_tokens` is
     the prompt's size as it was estimated before the call (0: not known). `features` are what the
-    prompt's text says, hashed by `predict.prompts.features` (empty: nobody told). `past` is what
+    prompt's text says, hashed by `core.prompts.features` (empty: nobody told). `past` is what
     the run had shown when the node started (None: not told).
     """
 

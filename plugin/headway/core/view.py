@@ -84,6 +84,7 @@ class View:
             call=ask.call,
             step=ask.step,
             prompt_tokens=call.prompt_tokens,
+            features=ask.features,
             past=None if node is None else node.past,
         )
 
@@ -114,7 +115,14 @@ class View:
     def chance(self, call: Call, model: str, failed: tuple[str, ...]) -> float:
         """Confidence that `model`'s answer suffices once the models in `failed` have failed."""
         ask = call.ask
-        query = Query(graph=ask.graph, node=ask.node_name, model=model, run=ask.run, call=ask.call)
+        query = Query(
+            graph=ask.graph,
+            node=ask.node_name,
+            model=model,
+            run=ask.run,
+            call=ask.call,
+            features=ask.features,
+        )
         explore = self.runs[call.run].explores
         return self.foresight.confidence.chance(query, failed, explore=explore)
 

@@ -191,6 +191,7 @@ def _pool(file: FileSection) -> Pool:
                 models=tuple(entry.any_of),
                 fallback=entry.fallback,
                 switch_in_loop=entry.switch_in_loop,
+                send_text=entry.send_text,
                 idle_grace_s=entry.idle_grace_s,
             )
             for name, entry in file.models.items()
@@ -229,7 +230,7 @@ def _endpoint(section: EndpointSection) -> EndpointSpec:
 
 _IDLE_KEYS = {
     "endpoints": ("rpm", "tpm", "price"),
-    "models": ("wait_for_confidence_ms", "send_text"),
+    "models": ("wait_for_confidence_ms",),
     "classes": ("weight", "least_share"),
 }
 """Keys of a section that are read and kept but do not change a decision yet."""

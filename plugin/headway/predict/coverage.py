@@ -7,7 +7,7 @@ A head is confidently wrong about texts of another kind (other scripts, logs, no
 from collections.abc import Sequence
 from typing import Any
 
-from headway.predict.prompts import WORDS
+from headway.core.prompts import WORDS
 
 LEAST_TEXTS = 2
 """Texts that must have held a word before it is known."""

@@ -16,8 +16,8 @@ from collections import deque
 from typing import Any
 from zlib import crc32
 
+from headway.core.prompts import WIDTH, Sample
 from headway.predict.coverage import Coverage
-from headway.predict.prompts import WIDTH, Sample
 from headway.predict.slopes import Place, fitted, remember, sigmoid
 
 KEPT = 1024

@@ -15,12 +15,12 @@ docs/prediction.md. Source: ours.
 
 from typing import Any
 
+from headway.core.prompts import Sample
 from headway.core.protocols import Query
 from headway.predict.after_failure import AfterFailure
 from headway.predict.confidence import CHANCE_RANGE, BaseRates
 from headway.predict.gate import Gate
 from headway.predict.head import Head
-from headway.predict.prompts import Sample
 from headway.predict.slopes import logit, sigmoid
 
 FORMAT = 1

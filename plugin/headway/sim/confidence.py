@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from headway.core.errors import ConfigError, nearest
+from headway.core.prompts import features
 from headway.core.protocols import Confidence, Query
 from headway.predict.confidence import CHANCE_RANGE, BaseRates
-from headway.predict.prompts import features
 from headway.predict.text_confidence import TextConfidence
 from headway.sim.luck import Luck, unit_draw
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from headway.core import prompts
 from headway.core.protocols import Query
-from headway.predict import prompts
 from headway.predict.text_confidence import TextConfidence
 from headway.sim.assess.labelled import GRAPH, NODE, KnownQuestion
 from headway.sim.assess.tfidf import Linear, TfIdf

@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 
 from headway.core.errors import ConfigError, nearest
-from headway.predict.prompts import features
+from headway.core.prompts import features
 from headway.sim.loaders import load
 from headway.sim.loaders.labels import LARGE, SMALL
 

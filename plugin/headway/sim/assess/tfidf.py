@@ -1,6 +1,6 @@
 """The usual router to compare with: TF-IDF of words and pairs, and a linear model of it.
 
-On the hashed n-grams of `headway.predict.prompts`, so that no library is needed: logistic for
+On the hashed n-grams of `headway.core.prompts`, so that no library is needed: logistic for
 right or wrong, least squares for the logarithm of lengths. Fitted in `EPOCHS` passes (AdaGrad).
 """
 
@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from random import Random
 
-from headway.predict.prompts import GRAMS, Sample
+from headway.core.prompts import GRAMS, Sample
 from headway.predict.slopes import logit, sigmoid
 
 EPOCHS = 4
