@@ -14,6 +14,7 @@ from headway.cli.metrics import metrics
 from headway.cli.report import report
 from headway.cli.simulate import simulate
 from headway.cli.top import top
+from headway.cli.train import train
 from headway.cli.up import up
 from headway.core.errors import ConfigError, HeadwayError
 
@@ -49,6 +50,7 @@ def build() -> typer.Typer:
     app.command("replay")(control.replay_command)
     app.command("simulate")(simulate)
     app.command("assess")(assess)
+    app.command("train")(train)
     _register(app, "emulate", _emulate)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         _register(app, point.name, _loader(point))

@@ -12,6 +12,7 @@ from headway.cli.options import SocketOption, TokenOption, socket_path, tcp_addr
 from headway.core.errors import ConfigError, HeadwayError
 from headway.daemon.config import DEFAULT_FILE, Config, load_config
 from headway.daemon.files import journal_folder
+from headway.daemon.learned import read_learned
 from headway.daemon.litellm_config import load_litellm
 from headway.daemon.queries import answer
 from headway.daemon.server import Daemon, Options
@@ -26,7 +27,7 @@ TCP_HELP = (
 LITELLM_HELP = "Take the pool from a LiteLLM proxy's config.yaml instead."
 
 
-def up(
+def up(  # noqa: PLR0913  # one parameter an option
     config: Annotated[
         Path | None, typer.Option(help="The configuration.", show_default=DEFAULT_FILE)
     ] = None,
@@ -38,6 +39,10 @@ def up(
         Path | None, typer.Option(help="The journal's folder.", show_default="beside the socket")
     ] = None,
     no_journal: Annotated[bool, typer.Option("--no-journal", help="Keep no journal.")] = False,
+    learned: Annotated[
+        Path | None,
+        typer.Option("--learned", help="Start with what `headway train` wrote, if nothing better."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Run the scheduler daemon for one pool."""
@@ -50,7 +55,8 @@ def up(
     address, token = tcp_address(tcp, token_file)
     path = socket_path(socket)
     folder = None if no_journal else journal or journal_folder(path)
-    options = Options(socket=path, tcp=address, token=token, journal=folder)
+    start = read_learned(learned) if learned is not None else None
+    options = Options(socket=path, tcp=address, token=token, journal=folder, learned=start)
     asyncio.run(_run(_configuration(config, litellm), options))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.errors import JournalError
+from headway.core.errors import ConfigError, JournalError
 from headway.daemon.files import write_private
 from headway.wire.journal import journals_in, read_journal
 
@@ -33,6 +33,23 @@ def save_learned(path: Path, learned: dict[str, Any]) -> None:
     body = msgspec.msgpack.encode(learned)
     stored = Learned(format=LEARNED_FORMAT, checksum=zlib.crc32(body), body=body)
     write_private(path, msgspec.msgpack.encode(stored))
+
+
+def read_learned(path: Path) -> dict[str, Any]:
+    """What the file that somebody named keeps. Raises `ConfigError` if that cannot be used."""
+    try:
+        stored = msgspec.msgpack.decode(path.read_bytes(), type=Learned)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: not made by `headway train`") from None
+    if stored.format != LEARNED_FORMAT:
+        raise ConfigError(
+            f"{path}: of format {stored.format}, this is {LEARNED_FORMAT}: train it anew"
+        )
+    if zlib.crc32(stored.body) != stored.checksum:
+        raise ConfigError(f"{path}: damaged: train it anew")
+    return msgspec.msgpack.decode(stored.body, type=dict[str, Any])
 
 
 def load_learned(path: Path, journals: Path | None) -> dict[str, Any] | None:

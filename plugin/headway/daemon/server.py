@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -49,6 +50,8 @@ MAX_PASSED = 1000
 class Options:
     """Where a daemon listens and what it keeps. `journal` is a folder, None for no journal.
 
+    `learned` is what it starts with if it has learned nothing yet.
+
     `tcp` needs a `token`, which clients over TCP must show.
     """
 
@@ -56,6 +59,7 @@ class Options:
     tcp: tuple[str, int] | None = None
     token: bytes = b""
     journal: Path | None = None
+    learned: dict[str, Any] | None = None
     journal_bytes: int = 64 << 20
     journal_keep: int = 4
     flush_s: Seconds = 0.5
@@ -249,7 +253,7 @@ class Daemon:
             policy=config.policy,
             params=config.params,
             seed=config.seed,
-            learned=load_learned(learned_path(options.socket), options.journal),
+            learned=load_learned(learned_path(options.socket), options.journal) or options.learned,
         )
         return Shell(
             self._usable(recipe),
