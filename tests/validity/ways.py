@@ -41,7 +41,8 @@ class Served:
     """One call: where it went, and what it took, in emulated seconds.
 
     `decision_s` is what asking took beyond the time that the daemon held the call, `http_s` the
-    request from its sending at `sent_s` (of the event loop's clock) to its answer of `tokens`.
+    request from its sending at `sent_s` (of the event loop's clock) to its answer of `tokens`;
+    `urgency` is what its engine was told.
     """
 
     request: str
@@ -52,6 +53,7 @@ class Served:
     sent_s: Seconds
     decision_s: Seconds
     http_s: Seconds
+    urgency: float = 0.0
 
 
 class Way(Protocol):
@@ -171,6 +173,7 @@ class ThroughDaemon:
                 sent_s=granted_s,
                 decision_s=(granted_s - asked_s - route.held_s) * self._speedup,
                 http_s=(ended_s - granted_s) * self._speedup,
+                urgency=route.urgency,
             )
         )
         return route.endpoint.model, tokens

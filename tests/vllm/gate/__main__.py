@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headway.sim.provenance import commit
+from headway.sim.workload import Workload
 from headway_samples.demo.routers import check_installed
 from headway_samples.stopping import Stopped, run_stoppable
 from tests.paced.install import LOCK, pinned_version
@@ -37,65 +38,87 @@ KNEE_RUNS = 400
 GUESSED_RATE = 1.0
 
 
-Keep = Callable[[Profiled, Pair], None]
-"""Told of every pair as it comes: the next one may fail."""
+class Evening:
+    """All of it on one machine: `results` grow by a pair at a time, and are kept after each.
 
+    What `results` has already is not played again: a cell's other policies get its arrivals.
+    """
 
-async def play_stand(
-    stand: Stand,
-    cells: tuple[Cell, ...],
-    *,
-    folder: Path,
-    console: Console,
-    quick: bool,
-    keep: Keep,
-) -> None:
-    """All cells of a stand, on servers that are started, and measured, once."""
-    console.print(f"[bold]{stand.name}[/bold]: starting {len(stand.servers)} vLLM servers")
-    with PacedPool(stand.servers, folder / stand.name) as servers:
-        known = await profiled(stand, servers, folder, console.print)
-        for cell in cells:
-            await _play_cell(
-                cell, known, servers, folder=folder, console=console, quick=quick, keep=keep
+    def __init__(
+        self, results: Results, *, folder: Path, console: Console, kept: Callable[[Results], None]
+    ) -> None:
+        self.results = results
+        self._folder = folder
+        self._console = console
+        self._kept = kept
+
+    async def play_stand(self, stand: Stand, cells: tuple[Cell, ...]) -> None:
+        """All cells of a stand, on servers that are started, and measured, once."""
+        left = [cell for cell in cells if self._left(cell)]
+        if not left:
+            return
+        told = self._console.print
+        told(f"[bold]{stand.name}[/bold]: starting {len(stand.servers)} vLLM servers")
+        with PacedPool(stand.servers, self._folder / stand.name) as servers:
+            known = await profiled(stand, servers, self._folder, told)
+            for cell in left:
+                await self._play_cell(cell, known, servers)
+
+    def _left(self, cell: Cell) -> list[str]:
+        done = self.results.cells.get(cell.name, {})
+        return [policy for policy in POLICIES if policy not in done]
+
+    async def _play_cell(self, cell: Cell, known: Profiled, servers: PacedPool) -> None:
+        material = material_of(cell.trace, known.sim)
+        runs = QUICK_RUNS if self.results.quick else cell.runs
+        done = list(self.results.cells.get(cell.name, {}).values())
+        rate = (
+            done[0].rate
+            if done
+            else cell.load
+            * knee_of(cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE)
+        )
+        planned, others = (
+            workload(cell.trace, known.sim, material, runs=count, rate=rate, seed=seed)
+            for count, seed in ((runs, SEED), (OTHER_RUNS, OTHER_SEED))
+        )
+        self._console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
+        for policy in self._left(cell):
+            pair = await self._pair(cell, known, servers, planned, others, policy)
+            self._console.print(line(pair))
+            self.results = msgspec.structs.replace(
+                self.results,
+                fitted={**self.results.fitted, known.stand.name: known.rows},
+                pairs=(*self.results.pairs, pair),
             )
+            self._kept(self.results)
 
-
-async def _play_cell(
-    cell: Cell,
-    known: Profiled,
-    servers: PacedPool,
-    *,
-    folder: Path,
-    console: Console,
-    quick: bool,
-    keep: Keep,
-) -> None:
-    material = material_of(cell.trace, known.sim)
-    runs = QUICK_RUNS if quick else cell.runs
-    knee = knee_of(cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE)
-    rate = cell.load * knee
-    planned, others = (
-        workload(cell.trace, known.sim, material, runs=count, rate=rate, seed=seed)
-        for count, seed in ((runs, SEED), (OTHER_RUNS, OTHER_SEED))
-    )
-    console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
-    for policy in POLICIES:
-        took = await beside(others, known, policy=policy, folder=folder)
+    async def _pair(  # all that a pair is made of
+        self,
+        cell: Cell,
+        known: Profiled,
+        servers: PacedPool,
+        planned: Workload,
+        others: Workload,
+        policy: str,
+    ) -> Pair:
+        took = await beside(others, known, policy=policy, folder=self._folder)
         simulated = virtual(planned, known, policy=policy, beside=took, seed=SEED)
         plays = []
-        for number in range(1 if quick else simulated.live_plays):
-            with _progress(console, f"{cell.name}, {policy}, play {number + 1}", runs) as step:
+        for number in range(1 if self.results.quick else simulated.live_plays):
+            what = f"{cell.name}, {policy}, play {number + 1}"
+            with _progress(self._console, what, len(planned.planned)) as step:
                 lived = await live(
                     moved_a_little(planned, f"gate/live/{number}", JITTER_S),
                     known,
                     servers,
                     policy=policy,
-                    folder=folder,
+                    folder=self._folder,
                     seed=SEED,
                     progress=step,
                 )
             plays.append(lived)
-        pair = pair_of(
+        return pair_of(
             plays,
             planned,
             simulated,
@@ -105,8 +128,6 @@ async def _play_cell(
             policy=policy,
             beside=took,
         )
-        console.print(line(pair))
-        keep(known, pair)
 
 
 @contextlib.contextmanager
@@ -133,11 +154,9 @@ def line(pair: Pair) -> str:
     )
 
 
-async def play_all(
-    folder: Path, console: Console, *, quick: bool, kept: Callable[[Results], None]
-) -> Results:
-    """Every cell of every stand; `kept` is told of all results so far after each."""
-    results = Results(
+def begun(*, quick: bool) -> Results:
+    """Nothing played yet."""
+    return Results(
         command=COMMAND,
         commit=commit(),
         machine=f"{platform.system()} with {os.cpu_count()} processors",
@@ -150,19 +169,22 @@ async def play_all(
         pairs=(),
     )
 
-    def keep(known: Profiled, pair: Pair) -> None:
-        nonlocal results
-        results = msgspec.structs.replace(
-            results,
-            fitted={**results.fitted, known.stand.name: known.rows},
-            pairs=(*results.pairs, pair),
-        )
-        kept(results)
 
+async def play_all(
+    results: Results, folder: Path, console: Console, *, kept: Callable[[Results], None]
+) -> Results:
+    """Every cell of every stand that is not in `results` yet; `kept` is told after each pair."""
+    evening = Evening(results, folder=folder, console=console, kept=kept)
     for stand in {cell.stand.name: cell.stand for cell in CELLS}.values():
-        own = tuple(cell for cell in CELLS if cell.stand.name == stand.name)
-        await play_stand(stand, own, folder=folder, console=console, quick=quick, keep=keep)
-    return results
+        await evening.play_stand(
+            stand, tuple(cell for cell in CELLS if cell.stand.name == stand.name)
+        )
+    return evening.results
+
+
+def read(file: Path) -> Results:
+    """Results that were saved."""
+    return msgspec.json.decode(file.read_bytes(), type=Results)
 
 
 def save(results: Results, file: Path) -> None:
@@ -190,28 +212,28 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=Path("docs/validity.md"))
     parser.add_argument("--quick", action="store_true", help="few runs: only shows that it works")
     parser.add_argument(
-        "--so-far", type=Path, default=Path("gate-so-far.json"), help="numbers after each cell"
+        "--so-far", type=Path, default=Path("gate-so-far.json"), help="numbers after each pair"
     )
+    parser.add_argument("--resume", action="store_true", help="go on after what --so-far holds")
     parser.add_argument("--redraw", type=Path, metavar="JSON", help="the page of earlier results")
     given = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     if given.redraw:
-        results = msgspec.json.decode(given.redraw.read_bytes(), type=Results)
-        write(results, given.page, console)
+        write(read(given.redraw), given.page, console)
         return 0
     check_installed(("router-least-busy",))
     with tempfile.TemporaryDirectory(prefix="headway-gate-") as name:
         try:
             results = run_stoppable(
                 play_all(
+                    read(given.so_far) if given.resume else begun(quick=given.quick),
                     Path(name),
                     console,
-                    quick=given.quick,
                     kept=lambda found: save(found, given.so_far),
                 )
             )
         except Stopped as stopped:
-            console.print(f"{stopped}: servers and daemon are ended; {given.so_far} has the rest")
+            console.print(f"{stopped}: servers and daemon are ended; --resume goes on")
             return stopped.status
     write(results, given.page, console)
     console.print("the gate is passed" if results.passed else "the gate is NOT passed")

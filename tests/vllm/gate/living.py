@@ -10,6 +10,7 @@ from statistics import fmean
 import aiohttp
 import msgspec
 
+from headway.client.engines import urgency_rank
 from headway.core.types import Seconds
 from headway.engine import Engine, Finished
 from headway.sim.workload import Workload
@@ -107,6 +108,7 @@ async def beside(workload: Workload, known: Profiled, *, policy: str, folder: Pa
             prompt_tokens=len(ids),
             output_tokens=one.tokens,
             at=at,
+            priority=-urgency_rank(one.urgency),
             prefix=_blocks(ids),
         )
     for engine in engines.values():
