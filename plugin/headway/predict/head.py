@@ -9,8 +9,8 @@ last part of the way (Polyak and Juditsky, 1992): what all prompts of a node sha
 along which single steps swing to and fro, by up to fifteen points of probability in our own study.
 Calibration is a slope and an intercept, fitted on the forecasts that were made before the truth
 was known, pulled to `PRIOR`, and never sharper than what was learned.
-Source: ours (docs/prediction.md); slopes on forecasts of texts not learned from did better there
-than Platt scaling or isotonic steps.
+Source: ours (how well: docs/prediction.md); slopes on forecasts of texts not learned from did no
+worse than Platt scaling or isotonic steps in our own study.
 """
 
 import math
@@ -138,7 +138,7 @@ class Head:
             "kept": [[*sample.saved(), list(place), ok] for sample, place, ok in self._kept],
             "told": [[score, list(place), ok] for score, place, ok in self._told],
             "offsets": [[list(place), offset] for place, offset in self._offsets.items()],
-            "slopes": self._slopes,
+            "slopes": list(self._slopes),
             "coverage": self._coverage.saved(),
             "count": self._count,
             "settled": self._settled,
