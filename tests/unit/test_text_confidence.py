@@ -139,6 +139,15 @@ def test_a_snapshot_is_all_and_goes_on_as_it_would_have(schooled: TextConfidence
     assert rates.chance(asked(())) == schooled.chance(asked(()))
 
 
+def test_what_is_learned_later_does_not_change_a_snapshot(schooled: TextConfidence) -> None:
+    confidence = TextConfidence({"small": 0.5})
+    confidence.restore(schooled.snapshot())
+    taken = confidence.snapshot()
+    packed = msgspec.msgpack.encode(taken)
+    school(confidence, answers=40, seed=9)
+    assert msgspec.msgpack.encode(taken) == packed != msgspec.msgpack.encode(confidence.snapshot())
+
+
 def test_of_another_format_only_the_base_rates_are_taken(schooled: TextConfidence) -> None:
     saved = schooled.snapshot()
     fresh = TextConfidence({"small": 0.5})

@@ -52,7 +52,7 @@ class AfterFailure:
         """All that was learned, in plain types."""
         return {
             "count": self._count,
-            "slopes": self._slopes,
+            "slopes": list(self._slopes),
             "told": [[own, failed, list(place), ok] for own, failed, place, ok in self._told],
             "offsets": [[list(place), offset] for place, offset in self._offsets.items()],
         }

@@ -38,7 +38,7 @@ class Gate:
 
     def saved(self) -> list[Any]:
         """Itself in plain types."""
-        return [[list(place), seen] for place, seen in self._places.items()]
+        return [[list(place), list(seen)] for place, seen in self._places.items()]
 
     @classmethod
     def loaded(cls, saved: list[Any]) -> "Gate":

@@ -7,10 +7,10 @@ forecasts have beaten the base rate (`gate`): else, and for a query without feat
 is the base rate's.
 
 Why choose it: prompts of one node differ, and a base rate cannot tell them apart. Inputs: the
-query's place, model and hashed features (`prompts.features`). Trade-offs: needs some two hundred
-judged answers a model, and learning one takes two milliseconds; a model's own repeats are left to
-the base rate; how little a prompt says of what a *larger* model would add is in
-docs/prediction.md. Source: ours.
+query's place, model and hashed features (`prompts.features`). Trade-offs: silent for the
+first two hundred judged answers of a model, and learning one takes about a millisecond; a model's
+own repeats are left to the base rate; what a prompt says of what a *larger* model would add is
+little. How well, and how little: docs/prediction.md. Source: ours.
 """
 
 from typing import Any
