@@ -128,7 +128,7 @@ def test_where_nothing_helps_the_plain_quantiles_stay() -> None:
         left.learn(query, rng.uniform(0.0, 100.0))
     ((_, _, _, ((judged, _, chosen, shift),), _),) = horizons.snapshot()["graphs"]
     found = left.estimate(query)
-    assert judged > 300 and all(0 <= place < len(CANDIDATES) for place in chosen)
+    assert judged >= 250 and all(0 <= place < len(CANDIDATES) for place in chosen)
     assert found.p50 == pytest.approx(50.0, abs=12.0) and found.p90 == pytest.approx(90.0, abs=12.0)
     assert abs(shift) < 0.2
 
