@@ -105,10 +105,10 @@ class _Trust:
                 loss = quantile * off if off >= 0.0 else (quantile - 1.0) * off
                 losses[place] += rate * (loss - losses[place])
         if self.judged >= LEAST_JUDGED:
-            low, high = self.losses
+            median, tail = self.losses
             # what loses least at P50 tells of P90 too, where losses come from a few runs
-            self._choose(0, low)
-            self._choose(1, [one + other for one, other in zip(low, high, strict=True)])
+            self._choose(0, median)
+            self._choose(1, [one + other for one, other in zip(median, tail, strict=True)])
 
     def _choose(self, at: int, losses: list[float]) -> None:
         """The plainest that loses hardly more than the best."""
