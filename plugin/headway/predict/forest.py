@@ -17,15 +17,15 @@ ROWS = 2_000
 """Rows kept: some 150 bytes each."""
 TREES = 12
 """Of each kind."""
-LEAST_ROWS = 40
+LEAST_ROWS = 100
 """Rows before there is a tree."""
-DENSE = 40
+DENSE = 60
 """Trees that are grown while rows grow e-fold, up to"""
 DENSE_UNTIL = 1_000
 """rows; from then on ever fewer, but"""
 GROWN_WITHIN = 512
 """one after so many rows at the latest."""
-UNBELIEVED = 8
+UNBELIEVED = 3
 """Kinds that nobody believes are grown so many times as rarely."""
 FRESH = 0.75
 """Trees of less than this share of the rows that there are now leave early."""
@@ -71,7 +71,7 @@ class RollingForest:
             due = min(due * learned / DENSE_UNTIL, GROWN_WITHIN)
         for kind in range(len(self._kinds)):
             self._new[kind] += 1
-            within = due if kind in believed else min(due * UNBELIEVED, GROWN_WITHIN)
+            within = due if kind in believed else due * UNBELIEVED
             if self._new[kind] >= within and len(self._rows) >= LEAST_ROWS:
                 self._grow(kind)
 

@@ -24,9 +24,17 @@ from headway.predict.forest import RollingForest
 from headway.predict.quantiles import ShrunkQuantiles, rest_of_run
 from headway.predict.shape import ALL, SHAPE, Names, row_of
 
-CANDIDATES = ("visits", "positions", "shape", "all", "shape and all", "shape and positions")
-"""What is believed, by its place here; two together are their mean."""
-KINDS = ((0,), (1,), (2,), (3,), (2, 3), (1, 2))
+CANDIDATES = (
+    "visits",
+    "positions",
+    "shape",
+    "all",
+    "visits and shape",
+    "shape and positions",
+    "shape and all",
+)
+"""What is believed, by its place here, the plainest first; two together are their mean."""
+KINDS = ((0,), (1,), (2,), (3,), (0, 2), (1, 2), (2, 3))
 """Of each candidate: which of the first four it is made of."""
 QUANTILES = (0.5, 0.9)
 ROWS_PER_RUN = 12
@@ -35,17 +43,23 @@ MAX_GRAPHS = 32
 MAX_POSITION = 250
 MOST = 1e9
 """Quantities beyond it are somebody's mistake."""
-FADING = 0.998
-"""Of past losses with each new one: about the last five hundred count."""
-RECENT = 3.0
+FADING = 0.999
+"""Of past losses with each new one: about the last thousand count."""
+RECENT = 4.0
 """How much more late losses count than early ones, while there are few: trees get better."""
 LEAST_JUDGED = 60
 """Nodes of a graph before anything but `visits` may be believed there."""
-ALL_JUDGED = 500
-JUDGED_LATER = 3
-"""Nodes of a graph that are all judged; of those after them every third is."""
-LEAD = 0.98
-"""Share of the loss of what is believed that another must stay under to be believed instead."""
+ALL_JUDGED = 600
+JUDGED_LATER = 10
+"""Nodes of a graph that are all judged; of those after them every tenth is."""
+FIRST_TREES = 2
+"""Candidates from here on look at trees."""
+YOUNG = 0.1
+GROWN_UP = 1_000
+"""Share of their losses that trees are forgiven at first; nothing after so many judged nodes. They
+get better with every run, and plain quantiles soon no more: losses tell of younger trees."""
+ENOUGH = 1.02
+"""Times the least loss: who loses no more is as good, and the plainest of them costs least."""
 STEP = 0.003
 """By which P90 moves (in its logarithm) for each node beyond it, and a ninth of it back."""
 MOST_SHIFT = 0.7
@@ -90,9 +104,18 @@ class _Trust:
                 off = value - _mean(found, kinds, at)
                 loss = quantile * off if off >= 0.0 else (quantile - 1.0) * off
                 losses[place] += rate * (loss - losses[place])
-            best = min(range(len(losses)), key=losses.__getitem__)
-            if self.judged >= LEAST_JUDGED and losses[best] < LEAD * losses[self.chosen[at]]:
-                self.chosen[at] = best
+        if self.judged >= LEAST_JUDGED:
+            median, tail = self.losses
+            # what loses least at P50 tells of P90 too, where losses come from a few runs
+            self._choose(0, median)
+            self._choose(1, [one + other for one, other in zip(median, tail, strict=True)])
+
+    def _choose(self, at: int, losses: list[float]) -> None:
+        """The plainest that loses hardly more than the best."""
+        kept = 1.0 - YOUNG * max(1.0 - self.judged / GROWN_UP, 0.0)
+        known = losses[:FIRST_TREES] + [kept * loss for loss in losses[FIRST_TREES:]]
+        enough = ENOUGH * min(known)
+        self.chosen[at] = next(place for place, loss in enumerate(known) if loss <= enough)
 
     def saved(self) -> list[Any]:
         """In plain types."""
@@ -139,11 +162,14 @@ class _Graph:
         return self.trusts[0].judged < ALL_JUDGED or self.nodes % JUDGED_LATER == 0
 
     def believed(self) -> set[int]:
-        """Kinds of trees that somebody looks at; all of them as long as nobody can tell."""
-        if self.trusts[0].judged < 2 * LEAST_JUDGED:
+        """Kinds of trees that medians are taken from; all of them as long as nobody can tell.
+
+        Schedulers go by medians: trees for P90 alone may be older.
+        """
+        if self.trusts[0].judged < LEAST_JUDGED:
             return {0, 1}
-        chosen = {place for trust in self.trusts for place in trust.chosen}
-        return {kind - 2 for place in chosen for kind in KINDS[place] if kind >= 2}
+        chosen = {kind for trust in self.trusts for kind in KINDS[trust.chosen[0]]}
+        return {kind - 2 for kind in chosen if kind >= 2}
 
 
 class Horizons:

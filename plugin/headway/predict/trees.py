@@ -141,7 +141,8 @@ class _Growing:
 
 
 def _at(ordered: list[float], share: float) -> float:
-    place = share * (len(ordered) - 1)
+    """A quantile of what will come, not of what was: of n + 1, the next one included."""
+    place = max(share * (len(ordered) + 1) - 1.0, 0.0)
     low = int(place)
     if low + 1 >= len(ordered):
         return ordered[-1]
