@@ -19,7 +19,7 @@ TREES = 12
 """Of each kind."""
 LEAST_ROWS = 100
 """Rows before there is a tree."""
-DENSE = 60
+DENSE = 24
 """Trees that are grown while rows grow e-fold, up to"""
 DENSE_UNTIL = 1_000
 """rows; from then on ever fewer, but"""
