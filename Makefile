@@ -56,7 +56,7 @@ validity: $(READY)   ## virtual time against the daemon on emulated endpoints (m
 	@mkdir -p $(SIM)
 	$(BIN)/python -m tests.validity --json $(SIM)/validity.json
 
-gate: $(READY)   ## the laboratory against real, paced vLLM: docs/validity.md (most of an hour)
+gate: $(READY)   ## the laboratory against real, paced vLLM: docs/validity.md (an hour and more)
 	$(BIN)/python -m tests.paced.install
 	$(BIN)/python -m tests.vllm.gate
 
