@@ -1,9 +1,12 @@
 """What the simulator's gate stands on: prompts of exact ids, verdicts, its page."""
 
 from itertools import pairwise, takewhile
+from random import Random
 
 import pytest
 
+from headway.core.scheduler import Scheduler
+from headway.predict.foresight import OnlineForesight
 from headway.sim.bodies import blocks, prepared
 from headway.sim.families import generate
 from headway.sim.plans import WORDS_ABOUT_A_FAILURE
@@ -11,15 +14,17 @@ from headway.sim.pools import SimPool, Site
 from headway.sim.poolspec import POOL_NAME
 from headway.sim.sources import Sources
 from headway.sim.workload import prepare
+from tests.support.telling import Teller, endpoint, granted, pool
 from tests.validity.prompts import NodePrompt, Talk
 from tests.validity.ways import Wanted
 from tests.vllm.gate.comparing import Pair, Virtual
+from tests.vllm.gate.lagging import least_busy
 from tests.vllm.gate.page import page
 from tests.vllm.gate.prompts import ANSWER, completion, ids_of
 from tests.vllm.gate.results import Results, gains, swapped
 from tests.vllm.gate.setting import (
-    AGENTS,
     BLOCK_TOKENS,
+    CELLS,
     EARLY,
     HEADWAY,
     LEAST_TOKENS,
@@ -73,14 +78,15 @@ def test_a_request_asks_for_exactly_the_tokens_within_its_limit() -> None:
     assert sent.body["ignore_eos"] and sent.body["allowed_token_ids"] == [ANSWER]
 
 
-def pair(policy: str, live: float, virtual: float, *, cell: str = "sizes/agents at 1") -> Pair:
+def pair(policy: str, live: float, virtual: float, *, spread: float = 0.01) -> Pair:
     """A pair of one second's tails."""
     return Pair(
-        cell=cell,
+        cell="sizes/agents at 1",
         about="chains",
         load=1.0,
         rate=2.0,
         policy=policy,
+        plays=1,
         runs=200,
         calls=2000,
         live_mean_s=live,
@@ -93,9 +99,11 @@ def pair(policy: str, live: float, virtual: float, *, cell: str = "sizes/agents 
             p99_s=1.05,
             mean_range=(virtual, virtual),
             p99_range=(1.0, 1.1),
+            p99_spread=spread,
             calls_on={"small": 2000},
         ),
         charged_s=0.002,
+        heard_late_s=0.0,
         slipped=0.001,
         cpu=0.4,
         calls_on={"small": 2000},
@@ -152,8 +160,24 @@ def test_the_page_tells_losses_too() -> None:
     assert "**12.00, 24.00 s**" in told  # the best of the cell is not Headway
 
 
+@pytest.mark.parametrize(("spread", "plays"), [(0.05, 1), (0.06, 2), (0.1, 2), (0.11, 3)])
+def test_what_is_chaotic_is_lived_more_than_once(spread: float, plays: int) -> None:
+    assert pair(HEADWAY, 1.0, 1.0, spread=spread).virtual.live_plays == plays
+
+
+def test_an_answer_leaves_litellms_count_when_it_is_heard_of() -> None:
+    of = pool(endpoint("a", seats=9), endpoint("b", seats=9))
+    foresight = OnlineForesight({})
+    told = Teller(Scheduler(of, least_busy(0.5), foresight=foresight, rng=Random(1)))
+    assert granted(told.ready("c1", run="r1", at=0.0)) == [("c1", "a")]
+    told.ended("c1", at=1.0)
+    assert granted(told.ready("c2", run="r2", at=1.4)) == [("c2", "b")]
+    told.ended("c2", at=1.45)
+    assert granted(told.ready("c3", run="r3", at=1.6)) == [("c3", "a")]  # c1 was heard of at 1.5
+
+
 def test_what_is_played_is_a_share_of_what_was_generated() -> None:
-    pool = SimPool(
+    servers = SimPool(
         name=SIZES.name,
         sites=tuple(
             Site(id=one.name, model=one.model, profile=one.profile) for one in SIZES.servers
@@ -161,10 +185,11 @@ def test_what_is_played_is_a_share_of_what_was_generated() -> None:
         names={POOL_NAME: SIZES.names},
         reference=SIZES.names[-1],
     )
-    spec = next(bodies for bodies in AGENTS.bodies if bodies.family == "chain")
-    made = prepare(AGENTS, pool, Sources(data=None, base=None), max_tokens=1 << 16)
+    trace = CELLS[0].trace
+    spec = next(bodies for bodies in trace.bodies if bodies.family == "chain")
+    made = prepare(trace, servers, Sources(data=None, base=None), max_tokens=1 << 16)
     generated = next(part.test for part in made.parts if part.test[0].graph == spec.family)
-    played = {run.id: run for part in material_of(AGENTS, pool).parts for run in part.test}
+    played = {run.id: run for part in material_of(trace, servers).parts for run in part.test}
     for run in generated:
         for node, short in zip(run.nodes, played[run.id].nodes, strict=True):
             assert short.prompt_tokens == node.prompt_tokens
