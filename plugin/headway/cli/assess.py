@@ -75,7 +75,8 @@ def assess(
         HORIZONS: ends.horizon_page(telling.head(whole), whole.horizons),
         CONFIDENCE: telling.confidence_markdown(whole),
     }
-    _write(page, written(text, {part: made[part] for part in parts}).encode())
+    if page is not None:
+        _write(page, written(text, {part: made[part] for part in parts}).encode())
 
 
 def _write(path: Path | None, content: bytes) -> None:
