@@ -59,7 +59,7 @@ def test_where_there_is_no_journal_it_is_said(tmp_path: Path) -> None:
         journal_files(tmp_path)
     nonsense = tmp_path / "x.journal"
     nonsense.write_bytes(b"nonsense")
-    with pytest.raises(JournalError, match="cannot be read"):
+    with pytest.raises(JournalError, match="not a journal"):
         learn_journal(nonsense, None)
 
 
