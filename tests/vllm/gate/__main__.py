@@ -206,6 +206,14 @@ def write(results: Results, page_file: Path, console: Console) -> None:
     console.print(f"written: {page_file}")
 
 
+def resumed(file: Path) -> Results:
+    """Results that were saved, to be gone on with: the page names every commit that had a part."""
+    results, now = read(file), commit()
+    if now in results.commit:
+        return results
+    return msgspec.structs.replace(results, commit=f"{results.commit} and {now}")
+
+
 def main() -> int:
     """The command line; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.vllm.gate", description=__doc__)
@@ -226,7 +234,7 @@ def main() -> int:
         try:
             results = run_stoppable(
                 play_all(
-                    read(given.so_far) if given.resume else begun(quick=given.quick),
+                    resumed(given.so_far) if given.resume else begun(quick=given.quick),
                     Path(name),
                     console,
                     kept=lambda found: save(found, given.so_far),

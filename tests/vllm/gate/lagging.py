@@ -1,7 +1,7 @@
 """LiteLLM's least-busy as it really counts: an answer leaves its count when it is logged.
 
 Its Router counts a call down in a callback that a worker runs after the answer has gone back.
-Until then the deployment looks busier than it is: about one pick in eight is not the least busy.
+Until then the deployment looks busier than it is, and some picks are not the least busy.
 """
 
 from collections import Counter, deque

@@ -43,9 +43,11 @@ def _opening(results: Results) -> Iterator[str]:
     yield (
         "The same runs are played twice: on real vLLM servers through the daemon (or LiteLLM's own "
         "Router), and in virtual time with the profiles that `headway profile` fitted to those "
-        "servers. The virtual side is told nothing of how the live one went. Everything of a "
-        "server is real (queue, priorities, KV blocks, prefix cache, chunked prefill, preemption, "
-        "HTTP) but its arithmetic, whose time is imitated: a tiny model waits after each step.\n"
+        "servers. The virtual side is told nothing of how these runs went live; what a call takes "
+        "beside its engine is measured on 60 other runs at the same load (below), and whatever the "
+        "engine model misses there is in it. Everything of a server is real (queue, priorities, KV "
+        "blocks, prefix cache, chunked prefill, preemption, HTTP) but its arithmetic, whose time "
+        "is imitated: a tiny model waits after each step.\n"
     )
     yield (
         f"Made by `{results.command}` at commit {results.commit} on {results.machine} with vLLM "
