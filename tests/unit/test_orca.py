@@ -41,6 +41,7 @@ def test_what_cannot_be_is_not_believed(header: str) -> None:
 
 def test_others_in_the_queue_count_until_a_scrape_knows_better() -> None:
     told = Teller(pool(endpoint("a", seats=4)))
+    told.seen("a", running=0, waiting=0)
     told.ready("c1")
     told.ended("c1", output_tokens=10, engine_waiting=2)
     assert told.endpoint("a").foreign == 2
@@ -49,3 +50,12 @@ def test_others_in_the_queue_count_until_a_scrape_knows_better() -> None:
     assert told.endpoint("a").foreign == 2  # they may be running by now: only a scrape can tell
     told.seen("a", running=0, waiting=0)
     assert told.endpoint("a").foreign == 0
+
+
+def test_where_nothing_would_take_it_back_a_header_is_not_heeded() -> None:
+    told = Teller(pool(endpoint("a", seats=4), endpoint("b", seats=None)))
+    told.seen("b", running=0, waiting=0)
+    for name in ("a", "b"):
+        told.sent(f"c{name}", to=name)
+        told.ended(f"c{name}", output_tokens=10, engine_waiting=2)
+        assert told.endpoint(name).foreign == 0

@@ -25,7 +25,7 @@ TROUBLES = (aiohttp.ClientError, OSError, ValueError)
 WORDS = ("ba", "de", "ki", "lo", "mu", "na", "po", "ra", "su", "te", "vo", "zi")
 CALIBRATION_WORDS = 60
 FIRST_ID, IDS = 300, 4000
-"""Token ids that every vocabulary has, and that mean nothing special."""
+"""Token ids that most vocabularies have, and that mean nothing special."""
 KEPT_ALIVE_S: Seconds = 1.0
 """vLLM closes connections that were idle for five seconds, also while a request is on its way."""
 
@@ -115,8 +115,9 @@ class Asker:
         self.tokens_per_word = done.prompt_tokens / CALIBRATION_WORDS
 
     async def _try_ids(self) -> bool:
-        """Whether a prompt may be token ids, and is counted as so many."""
-        ids = [FIRST_ID + number for number in range(CALIBRATION_WORDS)]
+        """Whether a prompt may be token ids, up to the highest one, and is counted as so many."""
+        last = CALIBRATION_WORDS - 1
+        ids = [FIRST_ID + number * (IDS - 1) // last for number in range(CALIBRATION_WORDS)]
         try:
             done = await self.ask(ids, output_tokens=4)
         except ConfigError:  # a text will tell what is wrong, if anything is

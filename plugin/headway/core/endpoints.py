@@ -372,10 +372,11 @@ class Endpoint:
     def heard(self, waiting: int, at: Seconds) -> None:
         """An answer told how many stood in the engine's queue: those that are not ours are others'.
 
-        Never less than the last scrape said, which counts those that run too.
+        Only a scrape takes it back. Of our queue the call that was answered has left.
         """
-        open_calls = len(self.inflight.loads)
-        ours = 0 if self.room is None else max(open_calls - self.room, 0)
+        if self.last_seen is None or self.last_seen.running is None or self.room is None:
+            return
+        ours = max(len(self.inflight.loads) + 1 - self.room, 0)
         if waiting - ours > self.foreign:
             self.foreign = waiting - ours
             self._pace(at)
