@@ -370,10 +370,7 @@ class Endpoint:
         self._pace(at)
 
     def heard(self, waiting: int, at: Seconds) -> None:
-        """An answer told how many stood in the engine's queue: those that are not ours are others'.
-
-        Only a scrape takes it back. Of our queue the call that was answered has left.
-        """
+        """An answer told how many stood in the queue: but for ours, others', until a scrape."""
         if self.last_seen is None or self.last_seen.running is None or self.room is None:
             return
         ours = max(len(self.inflight.loads) + 1 - self.room, 0)
