@@ -158,7 +158,7 @@ def test_judging_teaches_nothing() -> None:
     assert query_of(test[0], "small").features == features(test[0].text)
 
 
-def write_labels(folder: Path, rows: int) -> None:
+def write_labels(folder: Path, rows: int, *, small: float = 0.5) -> None:
     """RouteLLM's format, GSM8K."""
     rng = Random(3)
     lines = []
@@ -169,7 +169,7 @@ def write_labels(folder: Path, rows: int) -> None:
             "subject": "gsm8k",
             "prompt": f"What is {number} and {rng.choice(FILLERS)}?",
             "prompt_tok": 9,
-            "small_ok": int(rng.random() < 0.5),
+            "small_ok": int(rng.random() < small),
             "large_ok": int(rng.random() < 0.8),
             "small_out": 20 + number % 5,
             "large_out": 25,
@@ -205,3 +205,17 @@ def test_the_command_writes_its_part_of_a_page(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("<!-- confidence end -->\nafter\n")
     assert "| clairvoyant | 1.000" in text and "| escalation |" in text and "old" not in text
+
+
+def test_what_never_happened_is_told_as_that(tmp_path: Path) -> None:
+    write_labels(tmp_path, 40, small=1.0)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- confidence: made by it -->\n<!-- confidence end -->\n")
+    assess(tmp_path, page=page, sets=["routellm-gsm8k"], splits=2)
+    assert "* after failure: never, on any split" in page.read_text()
+
+
+def test_a_file_for_numbers_that_has_no_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    write_labels(tmp_path, 40)
+    with pytest.raises(ConfigError, match="there is no folder for it"):
+        assess(tmp_path, json_file=tmp_path / "none" / "n.json", sets=["routellm-gsm8k"])

@@ -47,7 +47,9 @@ def assess(
         raise ConfigError(f"{data}: there is no such folder")
     wanted, pairs = confidence_run.parted(sets)
     parts = [*([LENGTHS, HORIZONS] if wanted else []), *([CONFIDENCE] if pairs else [])]
-    # a page without a place for what is found is refused before the work
+    # a page without a place for what is found, and a file in no folder, are refused before the work
+    if json_file is not None and not json_file.parent.is_dir():
+        raise ConfigError(f"{json_file}: there is no folder for it")
     text = "" if page is None else written(_text_of(page), dict.fromkeys(parts, ""))
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
@@ -69,7 +71,6 @@ def assess(
                 left.append(one)
     judged = confidence_run.judge_pairs(pairs, data, splits=splits, clock=clock, console=console)
     whole = telling.assessment(splits, lengths=found, horizons=left, confidences=judged)
-    _write(json_file, msgspec.json.format(msgspec.json.encode(whole), indent=1))
     made = {
         LENGTHS: telling.markdown(whole),
         HORIZONS: ends.horizon_page(telling.head(whole), whole.horizons),
@@ -77,11 +78,11 @@ def assess(
     }
     if page is not None:
         _write(page, written(text, {part: made[part] for part in parts}).encode())
+    if json_file is not None:
+        _write(json_file, msgspec.json.format(msgspec.json.encode(whole), indent=1))
 
 
-def _write(path: Path | None, content: bytes) -> None:
-    if path is None:
-        return
+def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -93,3 +94,5 @@ def _text_of(page: Path) -> str:
         return page.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{page}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{page}: not a text in UTF-8") from None

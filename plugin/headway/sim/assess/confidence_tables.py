@@ -7,6 +7,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from headway.sim.assess.chances import ChanceScores
 from headway.sim.assess.frontier import LARGE_PRICE, SMALL_PRICE
 from headway.sim.assess.judging import FORECASTERS, OUTCOMES, JudgedSplit
 from headway.sim.assess.labelled import LabelledSet
@@ -97,8 +98,10 @@ def _lines(found: tuple[AssessedPair, ...], code: str) -> Iterator[str]:
 def _sizes(found: AssessedPair) -> Iterator[str]:
     """Rates, Brier of the rate, the floor of the calibration error, and what forecasting takes."""
     for outcome in OUTCOMES:
-        some = [split.scores["constant"][outcome] for split in found.splits]
-        ours = [split.scores["headway"][outcome] for split in found.splits]
+        some, ours = (_scores(found, name, outcome) for name in ("constant", "headway"))
+        if not some:
+            yield f"* {outcome}: never, on any split"
+            continue
         yield (
             f"* {outcome}: right {fmean(one.right for one in some):.3f} of "
             f"{fmean(one.answers for one in some):.0f}; Brier of the rate "
@@ -122,13 +125,19 @@ def _chance_titles() -> list[str]:
 def _chances(found: AssessedPair, name: str, *, spread: bool) -> list[str]:
     return [
         _told(
-            [getattr(split.scores[name][outcome], key) for split in found.splits],
+            [getattr(one, key) for one in _scores(found, name, outcome)],
             MEASURES[key],
             spread=spread,
         )
         for key in MEASURES
         for outcome in OUTCOMES
     ]
+
+
+def _scores(found: AssessedPair, name: str, outcome: str) -> list[ChanceScores]:
+    """Of the splits that have such an outcome."""
+    told = (split.scores[name].get(outcome) for split in found.splits)
+    return [one for one in told if one is not None]
 
 
 def _frontiers(found: AssessedPair, name: str, *, spread: bool) -> list[str]:
@@ -143,6 +152,8 @@ def _frontiers(found: AssessedPair, name: str, *, spread: bool) -> list[str]:
 
 
 def _told(values: list[float], how: tuple[str, float, str], *, spread: bool) -> str:
+    if not values:
+        return "-"
     _, unit, shape = how
     number, _, tail = shape.partition(" ")
     text = format(unit * fmean(values), number)

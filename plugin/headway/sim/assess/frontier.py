@@ -29,10 +29,11 @@ Curve = tuple[Column, Column]
 class Frontier(msgspec.Struct, frozen=True, kw_only=True):
     """One way to order questions on one split.
 
-    `area` under success over cost, both from the small model's (0) to the large one's (1): half
-    for a random order. `at_80`, `at_90` and `at_95` are the least costs for those shares of the
-    large model's gain, as shares of its cost. `above` is the share of `GRID` costs at
-    which success is no less than that of ``gain / cost, shrunk``, `least` the smallest difference.
+    `area` under success over cost, both from the small model's (0) to the large one's (1), summed
+    at the right ends of `GRID` steps: 0.505 for a random order. `at_80`, `at_90` and `at_95` are
+    the least costs for those shares of the large model's gain, as shares of its cost. `above` is
+    the share of `GRID` costs at which success is no less than that of ``gain / cost, shrunk``,
+    `least` the smallest difference.
     """
 
     area: float

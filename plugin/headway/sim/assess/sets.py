@@ -13,8 +13,6 @@ from headway.sim.bodies import prepared
 from headway.sim.loaders import load
 from headway.sim.trace import TraceRun
 
-SPLITS = 5
-
 
 class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call as a scheduler meets it, after the `past` of its run; and the tokens it wrote."""

@@ -1,11 +1,9 @@
 """What ``headway assess`` found, judged over splits and told as tables, for terminals and pages."""
 
 from collections.abc import Callable, Iterator, Sequence
-from statistics import fmean, stdev
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from headway import __version__
 from headway.sim.assess.confidence_tables import AssessedPair, pairs_markdown
@@ -13,6 +11,7 @@ from headway.sim.assess.ends import AssessedHorizon
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import Scores
 from headway.sim.assess.sets import KnownSet, halves
+from headway.sim.assess.tables import page_table, terminal_table
 from headway.sim.provenance import commit
 
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -89,13 +88,8 @@ def assess_length(
 
 def show(console: Console, found: Assessed) -> None:
     """One table, means over the splits."""
-    table = Table(title=f"{found.set_name}: output length, {found.runs} runs, {found.calls} calls")
-    table.add_column("predictor")
-    for title, _ in COLUMNS.values():
-        table.add_column(title, justify="right")
-    for name, split in found.scores.items():
-        table.add_row(name, *(_mean(split, key) for key in COLUMNS))
-    console.print(table)
+    title = f"{found.set_name}: output length, {found.runs} runs, {found.calls} calls"
+    console.print(terminal_table(title, COLUMNS, found.scores))
 
 
 def head(found: Assessment) -> str:
@@ -123,18 +117,4 @@ def _lines(found: Assessment) -> Iterator[str]:
     for one in found.lengths:
         yield f"\n### {one.set_name}\n"
         yield f"{one.runs} runs, {one.calls} calls. {one.source}.\n"
-        yield "| predictor | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"
-        yield "| --- |" + " ---: |" * len(COLUMNS)
-        for name, split in one.scores.items():
-            shown = [f"{_mean(split, key)}{_spread(split, key)}" for key in COLUMNS]
-            yield f"| {name} | " + " | ".join(shown) + " |"
-
-
-def _mean(split: tuple[Scores, ...], key: str) -> str:
-    return format(fmean(getattr(one, key) for one in split), COLUMNS[key][1])
-
-
-def _spread(split: tuple[Scores, ...], key: str) -> str:
-    if len(split) < 2 or key == "forecast_us":
-        return ""
-    return " ± " + format(stdev(getattr(one, key) for one in split), COLUMNS[key][1])
+        yield from page_table(COLUMNS, one.scores)
