@@ -64,7 +64,7 @@ def test_where_the_place_says_all_the_sketch_is_believed() -> None:
         for one in (predictor, sketch):
             one.learn(asked(f"r{number}"), value)
     query = asked("new")
-    assert predictor.estimate(query).p50 == pytest.approx(sketch.estimate(query).p50, rel=0.05)
+    assert predictor.estimate(query) == sketch.estimate(query)
 
 
 def test_a_place_that_is_new_is_foreseen_as_before() -> None:
@@ -96,6 +96,14 @@ def test_memory_is_bounded() -> None:
     for number in range(MAX_TRAILS + 10):
         predictor.follow(asked(f"r{number}"), 10.0)
     assert len(predictor.snapshot()["trails"]) <= MAX_TRAILS
+
+
+def test_a_regression_of_other_features_leaves_no_record_behind(taught: OutputLength) -> None:
+    saved = taught.snapshot()
+    saved["ridge"] = {**saved["ridge"], "width": len(FEATURES) + 1}
+    fresh = OutputLength()
+    fresh.restore(saved)
+    assert saved["errors"] and fresh.snapshot()["errors"] == []
 
 
 def test_features_by_hand() -> None:

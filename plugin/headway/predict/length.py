@@ -169,12 +169,17 @@ class OutputLength:
         self._visits.restore(snapshot["visits"])
         self._nodes.restore(snapshot["nodes"])
         self._prompts.restore(snapshot["prompts"])
-        self._ridge.restore(snapshot["ridge"])
+        taken = self._ridge.restore(snapshot["ridge"])
         self._trails = {run: _trail(saved) for run, saved in snapshot["trails"]}
-        self._errors = {
-            (graph, node): [float(one) for one in errors]
-            for graph, node, *errors in snapshot["errors"]
-        }
+        # how another regression did says nothing of one that begins anew
+        self._errors = (
+            {}
+            if not taken
+            else {
+                (graph, node): [float(one) for one in errors]
+                for graph, node, *errors in snapshot["errors"]
+            }
+        )
 
 
 def _trail(saved: Iterable[list[Any]]) -> Trail:

@@ -113,17 +113,18 @@ class NodeRidge:
             "places": [[*node, _saved(place)] for node, place in self._places.items()],
         }
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Take a snapshot back. Raises `KeyError` or `TypeError` if it is not one.
+    def restore(self, snapshot: dict[str, Any]) -> bool:
+        """Take a snapshot back; whether it was. Raises `KeyError` or `TypeError` if it is none.
 
         One of another width was learned from other features, and is left.
         """
         if snapshot["width"] != self._width:
-            return
+            return False
         self._all = self._loaded(snapshot["all"])
         self._places = {
             (graph, node): self._loaded(saved) for graph, node, saved in snapshot["places"]
         }
+        return True
 
     def _loaded(self, saved: dict[str, Any]) -> _Place:
         place = _Place(self._width)
