@@ -104,6 +104,24 @@ class _Ended:
         return tuple(reversed(found))
 
 
+def recorded_scheduler(
+    header: Header, policy: Recorded, foresight: OnlineForesight, learned: object
+) -> Scheduler:
+    """A scheduler for a journal's pool that releases what `policy` is told was released.
+
+    Raises `HeadwayError` for something `learned` that it cannot take.
+    """
+    scheduler = Scheduler(
+        header.pool,
+        policy,
+        foresight=foresight,
+        rng=random.Random(header.seed),
+        learned=learned if isinstance(learned, dict) else None,
+    )
+    policy.waiting = scheduler.books.waiting
+    return scheduler
+
+
 class Retold:
     """One journal file's scheduler, told the file's events in order."""
 
@@ -120,18 +138,11 @@ class Retold:
             self.scheduler = self._made(header, None)
         self._closed: deque[Call] = deque()
         self.scheduler.books.recent = self._closed
-        self._policy.waiting = self.scheduler.books.waiting
 
     def _made(self, header: Header, learned: object) -> Scheduler:
         foresight = OnlineForesight(header.pool.quality)
         foresight.confidence = self._heard
-        return Scheduler(
-            header.pool,
-            self._policy,
-            foresight=foresight,
-            rng=random.Random(header.seed),
-            learned=learned if isinstance(learned, dict) else None,
-        )
+        return recorded_scheduler(header, self._policy, foresight, learned)
 
     def tell(self, entry: Entry) -> Told:
         """Take the next entry in. What made the recorded scheduler raise may raise here too."""

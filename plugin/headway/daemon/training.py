@@ -17,7 +17,7 @@ from headway.core.pool import Pool
 from headway.core.prompts import features
 from headway.core.protocols import Query
 from headway.core.scheduler import Scheduler
-from headway.daemon.retold import Recorded
+from headway.daemon.retold import Recorded, recorded_scheduler
 from headway.predict.confidence import SOURCES
 from headway.predict.foresight import OnlineForesight
 from headway.wire.journal import journals_in, read_journal
@@ -58,15 +58,9 @@ def learn_journal(path: Path, known: Learned | None) -> Learned:
     """
     reader = read_journal(path)
     header = reader.header
-    policy = Recorded()
-    scheduler = Scheduler(
-        header.pool,
-        policy,
-        foresight=OnlineForesight(header.pool.quality),
-        rng=random.Random(header.seed),
-        learned=header.learned if known is None else known,
-    )
-    policy.waiting = scheduler.books.waiting
+    policy, foresight = Recorded(), OnlineForesight(header.pool.quality)
+    start = header.learned if known is None else known
+    scheduler = recorded_scheduler(header, policy, foresight, start)
     try:
         for entry in reader.entries():
             policy.tell(entry.commands)
