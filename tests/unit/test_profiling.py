@@ -146,6 +146,12 @@ def test_what_a_server_does_with_a_prompt_beside_its_engine_is_not_prefill() -> 
     assert point is not None and (point.prompt_tokens, point.seconds) == (100, pytest.approx(0.19))
 
 
+def test_a_repeat_that_computes_more_than_a_block_is_no_measure_of_what_is_beside() -> None:
+    fresh, again = timed(0.5, prompt=4000), timed(0.2, prompt=4000, cached=3700)
+    point = prefill_point([fresh], [again], overhead_s=0.03, step_s=0.01)
+    assert point is not None and point.seconds == pytest.approx(0.47)
+
+
 def test_a_step_is_measured_while_the_whole_batch_decodes() -> None:
     alone_at_first = timed(*(0.1 * n for n in range(1, 11)), *(1.0 + 0.2 * n for n in range(1, 11)))
     later = timed(*(1.0 + 0.2 * n for n in range(11)))

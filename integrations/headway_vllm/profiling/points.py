@@ -10,6 +10,8 @@ from headway_vllm.profiling.asking import Timed
 LEAST_STEPS = 5
 LITTLE, MOST = 0.1, 0.8
 """Shares of a prompt that a cache may have had of a fresh one, and must have had of a repeat."""
+LARGEST_BLOCK = 256
+"""Tokens at its end that a repeat may compute, in one step: a cache has whole blocks only."""
 
 
 def prefill_point(
@@ -25,7 +27,11 @@ def prefill_point(
     if not fresh:
         return None
     first_s = median(one.first_s for one in fresh)
-    cached = [one for one in again if _share(one) >= MOST]
+    cached = [
+        one
+        for one in again
+        if _share(one) >= MOST and one.prompt_tokens - one.cached_tokens <= LARGEST_BLOCK
+    ]
     beside_s = median(one.first_s for one in cached) - step_s if cached else overhead_s
     computed = round(median(one.prompt_tokens - one.cached_tokens for one in fresh))
     seconds = first_s - beside_s
