@@ -27,12 +27,10 @@ from tests.vllm.gate.page import page
 from tests.vllm.gate.picture import draw_release, draw_scatter
 from tests.vllm.gate.profiled import Profiled, profiled
 from tests.vllm.gate.results import Results
-from tests.vllm.gate.setting import CELLS, POLICIES, Cell, Stand, material_of, workload
+from tests.vllm.gate.setting import CELLS, OTHER_RUNS, POLICIES, Cell, Stand, material_of, workload
 
 COMMAND = "python -m tests.vllm.gate"
 SEED, OTHER_SEED = 1, 2
-OTHER_RUNS = 60
-"""They tell what a way costs beside the engines."""
 QUICK_RUNS = 40
 KNEE_RUNS = 400
 GUESSED_RATE = 1.0

@@ -13,7 +13,7 @@ from tests.vllm.gate.comparing import (
 )
 from tests.vllm.gate.profiled import KEYS
 from tests.vllm.gate.results import BOUNDS, Results, gains, swapped
-from tests.vllm.gate.setting import EARLY, HEADWAY, LITELLM, SHARE
+from tests.vllm.gate.setting import EARLY, HEADWAY, LITELLM, OTHER_RUNS, SHARE
 
 NAMES = {
     HEADWAY: "Headway",
@@ -44,7 +44,7 @@ def _opening(results: Results) -> Iterator[str]:
         "The same runs are played twice: on real vLLM servers through the daemon (or LiteLLM's own "
         "Router), and in virtual time with the profiles that `headway profile` fitted to those "
         "servers. The virtual side is told nothing of how these runs went live; what a call takes "
-        "beside its engine is measured on 60 other runs at the same load (below), and whatever the "
+        "beside its engine is measured on other runs at the same load (below), and whatever the "
         "engine model misses there is in it. Everything of a server is real (queue, priorities, KV "
         "blocks, prefix cache, chunked prefill, preemption, HTTP) but its arithmetic, whose time "
         "is imitated: a tiny model waits after each step.\n"
@@ -196,7 +196,8 @@ def _reading(results: Results) -> Iterator[str]:
     )
     yield (
         "* A call is charged what its way takes beside the engine (asking, HTTP, this machine's "
-        "work): the mean, without the tenths at both ends, over the calls of 60 other runs, whose "
+        "work): the mean, without the tenths at both ends, over the calls of "
+        f"{OTHER_RUNS} other runs, whose "
         "requests were put before engines of the fitted profiles at the instants at which they "
         f"were really sent (cell by cell: {told}). LiteLLM's Router counts an answer down when "
         f"its logging comes to it, in the same runs {late} ms later: so does the virtual one."

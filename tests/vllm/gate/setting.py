@@ -23,6 +23,8 @@ from headway.sim.trace import Question, TraceRun
 from headway.sim.workload import Draw, Material, Part, Workload, plan, prepare
 from tests.paced.servers import PacedServer
 
+OTHER_RUNS = 60
+"""They tell what a way costs beside the engines."""
 SHARE = 0.1
 """Of the generated lengths and tool times, what is played."""
 LEAST_TOKENS = 3
