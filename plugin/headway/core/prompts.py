@@ -6,8 +6,7 @@ are what can be counted about the text; `WORDS` say which words there are, for t
 whether they know them. Hashed is not secret: who has a list of words can tell which of them may
 be in a prompt. Order beyond pairs is lost.
 
-Pure Python, a quarter of a millisecond for a prompt of 150 words. Source: our own study of hashed
-features beside a sentence encoder (docs/prediction.md).
+Pure Python; what it takes, with the forecasts made of it, is in docs/prediction.md. Source: ours.
 """
 
 import math
