@@ -22,12 +22,22 @@ from tests.paced.install import LOCK, pinned_version
 from tests.paced.servers import PacedPool
 from tests.validity.compare import moved_a_little
 from tests.vllm.gate.comparing import JITTER_S, Pair, knee_of, pair_of, virtual
-from tests.vllm.gate.living import beside, live
+from tests.vllm.gate.living import Beside, charged, heard_late, live
 from tests.vllm.gate.page import page
 from tests.vllm.gate.picture import draw_release, draw_scatter
 from tests.vllm.gate.profiled import Profiled, profiled
 from tests.vllm.gate.results import Results
-from tests.vllm.gate.setting import CELLS, OTHER_RUNS, POLICIES, Cell, Stand, material_of, workload
+from tests.vllm.gate.setting import (
+    CELLS,
+    LITELLM,
+    OTHER_RUNS,
+    POLICIES,
+    QUIET_LOAD,
+    Cell,
+    Stand,
+    material_of,
+    workload,
+)
 
 COMMAND = "python -m tests.vllm.gate"
 SEED, OTHER_SEED = 1, 2
@@ -69,20 +79,21 @@ class Evening:
     async def _play_cell(self, cell: Cell, known: Profiled, servers: PacedPool) -> None:
         material = material_of(cell.trace, known.sim)
         runs = QUICK_RUNS if self.results.quick else cell.runs
-        done = list(self.results.cells.get(cell.name, {}).values())
-        rate = (
-            done[0].rate
-            if done
-            else cell.load
-            * knee_of(cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE)
+        knee = self._knee(cell) or knee_of(
+            cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE
         )
-        planned, others = (
-            workload(cell.trace, known.sim, material, runs=count, rate=rate, seed=seed)
-            for count, seed in ((runs, SEED), (OTHER_RUNS, OTHER_SEED))
+        planned, busy, quiet = (
+            workload(cell.trace, known.sim, material, runs=count, rate=load * knee, seed=seed)
+            for count, load, seed in (
+                (runs, cell.load, SEED),
+                (OTHER_RUNS, cell.load, OTHER_SEED),
+                (OTHER_RUNS, QUIET_LOAD, OTHER_SEED),
+            )
         )
         self._console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
         for policy in self._left(cell):
-            pair = await self._pair(cell, known, servers, planned, others, policy)
+            took = await self._beside(cell, known, busy, quiet, policy)
+            pair = await self._pair(cell, known, servers, planned, took, policy)
             self._console.print(line(pair))
             self.results = msgspec.structs.replace(
                 self.results,
@@ -91,16 +102,41 @@ class Evening:
             )
             self._kept(self.results)
 
+    def _knee(self, cell: Cell) -> float | None:
+        """As it was found for a cell of the same runs on the same stand."""
+        for pair in self.results.pairs:
+            if pair.cell.partition(" ")[0] == cell.name.partition(" ")[0]:
+                return pair.rate / pair.load
+        return None
+
+    async def _beside(
+        self, cell: Cell, known: Profiled, busy: Workload, quiet: Workload, policy: str
+    ) -> Beside:
+        """One charge for each way over a stand: Headway's two are the same one."""
+        routed = policy == LITELLM
+        charged_s = next(
+            (
+                pair.charged_s
+                for pair in self.results.pairs
+                if pair.cell.startswith(f"{cell.stand.name}/")
+                and (pair.policy == LITELLM) == routed
+            ),
+            None,
+        )
+        if charged_s is None:
+            charged_s = await charged(quiet, known, policy=policy, folder=self._folder)
+        late_s = await heard_late(busy, known) if routed else 0.0
+        return Beside(charged_s=charged_s, heard_late_s=late_s)
+
     async def _pair(  # all that a pair is made of
         self,
         cell: Cell,
         known: Profiled,
         servers: PacedPool,
         planned: Workload,
-        others: Workload,
+        took: Beside,
         policy: str,
     ) -> Pair:
-        took = await beside(others, known, policy=policy, folder=self._folder)
         simulated = virtual(planned, known, policy=policy, beside=took, seed=SEED)
         plays = []
         for number in range(1 if self.results.quick else simulated.live_plays):

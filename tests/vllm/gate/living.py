@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -18,10 +18,10 @@ from headway_samples.demo.validity import CpuMeter
 from headway_samples.processes import headway_command, listens, process
 from tests.paced.servers import PacedPool
 from tests.validity.player import Player
-from tests.validity.ways import ThroughDaemon, Way
+from tests.validity.ways import Served, ThroughDaemon, Way
 from tests.vllm.gate.profiled import Profiled
 from tests.vllm.gate.prompts import completion, ids_of
-from tests.vllm.gate.router import ThroughRouter, router_way
+from tests.vllm.gate.router import router_way
 from tests.vllm.gate.setting import BLOCK_TOKENS, LITELLM, MAX_TOKENS
 
 SETTLE_S: Seconds = 2.0
@@ -61,8 +61,8 @@ async def live(
     progress: Callable[[], None],
 ) -> Lived:
     """Play the runs on servers with empty caches. Raises `RuntimeError` if a call was refused."""
-    await _forget(known)
     async with _way(known, policy, folder, seed) as way:
+        await _forget(known)
         before = servers.late()
         player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
         async with CpuMeter() as cpu:
@@ -83,19 +83,34 @@ async def live(
     )
 
 
-async def beside(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Beside:
-    """What a way takes beside the engines: to be charged.
-
-    A few other runs are played, and the same requests put before engines of the profiles at the
-    instants at which they were really sent: what is left is the mean of what asking took and
-    each request took longer, without the tenths at both ends (where an engine's order differed).
+async def charged(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Seconds:
+    """What a way takes for a call beside the engines, on runs that come so seldom that they
+    hardly meet: what the engine model does to a queue is no part of it.
     """
     async with _way(known, policy, folder, seed=0) as way:
-        await _forget(known)
-        player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
-        await player.play()
-        calls = list(way.calls)
-        heard_late_s = way.heard_late_s if isinstance(way, ThroughRouter) else 0.0
+        return _longer(await _played(workload, known, way), known)
+
+
+async def heard_late(workload: Workload, known: Profiled) -> Seconds:
+    """How long after an answer LiteLLM hears of its end, on average over the runs' calls."""
+    with router_way(known.urls, known.models) as router:
+        await _played(workload, known, router)
+        return router.heard_late_s
+
+
+async def _played(workload: Workload, known: Profiled, way: Way) -> list[Served]:
+    await _forget(known)
+    player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
+    await player.play()
+    return list(way.calls)
+
+
+def _longer(calls: Sequence[Served], known: Profiled) -> Seconds:
+    """By how much calls took longer than engines of the profiles would have taken.
+
+    The same requests are put before those at the instants at which they were really sent: the
+    mean of what asking took and each request took longer, without the tenths at both ends.
+    """
     engines = {site.id: Engine(site.profile) for site in known.sim.sites}
     ended: dict[str, Seconds] = {}
     began = min(one.sent_s for one in calls)
@@ -118,8 +133,7 @@ async def beside(workload: Workload, known: Profiled, *, policy: str, folder: Pa
         for number, one in enumerate(calls)
     )
     tenth = len(longer) // 10
-    charged_s = max(fmean(longer[tenth : len(longer) - tenth]), 0.0)
-    return Beside(charged_s=charged_s, heard_late_s=heard_late_s)
+    return max(fmean(longer[tenth : len(longer) - tenth]), 0.0)
 
 
 def _ends(engine: Engine, to: Seconds) -> dict[str, Seconds]:

@@ -13,7 +13,7 @@ from tests.vllm.gate.comparing import (
 )
 from tests.vllm.gate.profiled import KEYS
 from tests.vllm.gate.results import BOUNDS, Results, gains, swapped
-from tests.vllm.gate.setting import EARLY, HEADWAY, LITELLM, OTHER_RUNS, SHARE
+from tests.vllm.gate.setting import EARLY, HEADWAY, LITELLM, OTHER_RUNS, QUIET_LOAD, SHARE
 
 NAMES = {
     HEADWAY: "Headway",
@@ -44,10 +44,10 @@ def _opening(results: Results) -> Iterator[str]:
         "The same runs are played twice: on real vLLM servers through the daemon (or LiteLLM's own "
         "Router), and in virtual time with the profiles that `headway profile` fitted to those "
         "servers. The virtual side is told nothing of how these runs went live; what a call takes "
-        "beside its engine is measured on other runs at the same load (below), and whatever the "
-        "engine model misses there is in it. Everything of a server is real (queue, priorities, KV "
-        "blocks, prefix cache, chunked prefill, preemption, HTTP) but its arithmetic, whose time "
-        "is imitated: a tiny model waits after each step.\n"
+        "beside its engine is measured on other runs, on a nearly idle pool (below). Everything of "
+        "a server is real (queue, priorities, KV blocks, prefix cache, chunked prefill, "
+        "preemption, HTTP) but its arithmetic, whose time is imitated: a tiny model waits after "
+        "each step.\n"
     )
     yield (
         f"Made by `{results.command}` at commit {results.commit} on {results.machine} with vLLM "
@@ -190,17 +190,19 @@ def _reading(results: Results) -> Iterator[str]:
         f"spread by more than {STEADY:.0%} (standard deviation), three above {WILD:.0%}. That was "
         "decided before the first of them."
     )
-    told = ", ".join(f"{name} {_by_cell(results, policy)} ms" for policy, name in NAMES.items())
+    told = ", ".join(f"`{name}` {_charges(results, name)}" for name in results.stands)
     late = "/".join(
         f"{1000 * by_policy[LITELLM].heard_late_s:.0f}" for by_policy in results.cells.values()
     )
     yield (
         "* A call is charged what its way takes beside the engine (asking, HTTP, this machine's "
         "work): the mean, without the tenths at both ends, over the calls of "
-        f"{OTHER_RUNS} other runs, whose "
-        "requests were put before engines of the fitted profiles at the instants at which they "
-        f"were really sent (cell by cell: {told}). LiteLLM's Router counts an answer down when "
-        f"its logging comes to it, in the same runs {late} ms later: so does the virtual one."
+        f"{OTHER_RUNS} other runs, whose requests were put before engines of the fitted profiles "
+        f"at the instants at which they were really sent. They came at {QUIET_LOAD:g} knees, so "
+        "that nothing of what queues do is in the charge; it is measured once for each way on "
+        f"each pool, and Headway's two ways are one ({told}). What a busier machine adds is not "
+        "charged. LiteLLM's Router counts an answer down when its logging comes to it, on other "
+        f"runs at the cell's load {late} ms later: so does the virtual one."
     )
     yield (
         "* `late` is by how much the latest server was slower than its pace, over its time; above "
@@ -212,7 +214,11 @@ def _reading(results: Results) -> Iterator[str]:
     )
 
 
-def _by_cell(results: Results, policy: str) -> str:
-    return "/".join(
-        f"{1000 * by_policy[policy].charged_s:.0f}" for by_policy in results.cells.values()
-    )
+def _charges(results: Results, stand: str) -> str:
+    """Of the two ways over one stand."""
+    found = {
+        pair.policy == LITELLM: f"{1000 * pair.charged_s:.0f} ms"
+        for pair in results.pairs
+        if pair.cell.startswith(f"{stand}/")
+    }
+    return f"{found[False]}, LiteLLM {found[True]}"
