@@ -7,15 +7,16 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from headway.core.types import Seconds
 from headway.sim.provenance import commit
-from headway.sim.workload import Workload
+from headway.sim.workload import Material, Workload
 from headway_samples.demo.routers import check_installed
 from headway_samples.stopping import Stopped, run_stoppable
 from tests.paced.install import LOCK, pinned_version
@@ -60,17 +61,53 @@ class Evening:
         self._console = console
         self._kept = kept
 
-    async def play_stand(self, stand: Stand, cells: tuple[Cell, ...]) -> None:
-        """All cells of a stand, on servers that are started, and measured, once."""
+    async def play_stand(
+        self, stand: Stand, cells: tuple[Cell, ...], *, anew: bool = False
+    ) -> None:
+        """All cells of a stand, on servers that are started, and measured, once.
+
+        `anew`: what was lived there stays, and is held against a virtual side that is made anew.
+        """
         left = [cell for cell in cells if self._left(cell)]
-        if not left:
+        if not left and not anew:
             return
         told = self._console.print
         told(f"[bold]{stand.name}[/bold]: starting {len(stand.servers)} vLLM servers")
         with PacedPool(stand.servers, self._folder / stand.name) as servers:
             known = await profiled(stand, servers, self._folder, told)
+            if anew:
+                await self._compare_anew(cells, known)
             for cell in left:
                 await self._play_cell(cell, known, servers)
+
+    async def _compare_anew(self, cells: tuple[Cell, ...], known: Profiled) -> None:
+        """New profiles, charges and virtual plays for the pairs of a stand."""
+        charges: dict[bool, Seconds] = {}
+        for cell in cells:
+            material = material_of(cell.trace, known.sim)
+            for policy, pair in self.results.cells.get(cell.name, {}).items():
+                routed = policy == LITELLM
+                if routed not in charges:
+                    quiet = _quiet(cell, known, material, pair.rate / pair.load)
+                    charges[routed] = await charged(
+                        quiet, known, policy=policy, folder=self._folder
+                    )
+                took = Beside(charged_s=charges[routed], heard_late_s=pair.heard_late_s)
+                planned = workload(
+                    cell.trace, known.sim, material, runs=cell.runs, rate=pair.rate, seed=SEED
+                )
+                made = virtual(planned, known, policy=policy, beside=took, seed=SEED)
+                new = msgspec.structs.replace(pair, virtual=made, charged_s=took.charged_s)
+                self._console.print(line(new))
+                self._keep(known, [new if one == pair else one for one in self.results.pairs])
+
+    def _keep(self, known: Profiled, pairs: Sequence[Pair]) -> None:
+        self.results = msgspec.structs.replace(
+            self.results,
+            fitted={**self.results.fitted, known.stand.name: known.rows},
+            pairs=tuple(pairs),
+        )
+        self._kept(self.results)
 
     def _left(self, cell: Cell) -> list[str]:
         done = self.results.cells.get(cell.name, {})
@@ -82,25 +119,17 @@ class Evening:
         knee = self._knee(cell) or knee_of(
             cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE
         )
-        planned, busy, quiet = (
-            workload(cell.trace, known.sim, material, runs=count, rate=load * knee, seed=seed)
-            for count, load, seed in (
-                (runs, cell.load, SEED),
-                (OTHER_RUNS, cell.load, OTHER_SEED),
-                (OTHER_RUNS, QUIET_LOAD, OTHER_SEED),
-            )
+        planned, busy = (
+            workload(cell.trace, known.sim, material, runs=count, rate=cell.load * knee, seed=seed)
+            for count, seed in ((runs, SEED), (OTHER_RUNS, OTHER_SEED))
         )
+        quiet = _quiet(cell, known, material, knee)
         self._console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
         for policy in self._left(cell):
             took = await self._beside(cell, known, busy, quiet, policy)
             pair = await self._pair(cell, known, servers, planned, took, policy)
             self._console.print(line(pair))
-            self.results = msgspec.structs.replace(
-                self.results,
-                fitted={**self.results.fitted, known.stand.name: known.rows},
-                pairs=(*self.results.pairs, pair),
-            )
-            self._kept(self.results)
+            self._keep(known, [*self.results.pairs, pair])
 
     def _knee(self, cell: Cell) -> float | None:
         """As it was found for a cell of the same runs on the same stand."""
@@ -164,6 +193,13 @@ class Evening:
         )
 
 
+def _quiet(cell: Cell, known: Profiled, material: Material, knee: float) -> Workload:
+    """Other runs, so seldom that they hardly meet."""
+    return workload(
+        cell.trace, known.sim, material, runs=OTHER_RUNS, rate=QUIET_LOAD * knee, seed=OTHER_SEED
+    )
+
+
 @contextlib.contextmanager
 def _progress(console: Console, what: str, runs: int) -> Iterator[Callable[[], None]]:
     """A bar of runs that have ended."""
@@ -205,13 +241,23 @@ def begun(*, quick: bool) -> Results:
 
 
 async def play_all(
-    results: Results, folder: Path, console: Console, *, kept: Callable[[Results], None]
+    results: Results,
+    folder: Path,
+    console: Console,
+    *,
+    kept: Callable[[Results], None],
+    anew: Sequence[str] = (),
 ) -> Results:
-    """Every cell of every stand that is not in `results` yet; `kept` is told after each pair."""
+    """Every cell of every stand that is not in `results` yet; `kept` is told after each pair.
+
+    Of the stands `anew` the virtual side is made anew.
+    """
     evening = Evening(results, folder=folder, console=console, kept=kept)
     for stand in {cell.stand.name: cell.stand for cell in CELLS}.values():
         await evening.play_stand(
-            stand, tuple(cell for cell in CELLS if cell.stand.name == stand.name)
+            stand,
+            tuple(cell for cell in CELLS if cell.stand.name == stand.name),
+            anew=stand.name in anew,
         )
     return evening.results
 
@@ -257,6 +303,13 @@ def main() -> int:
         "--so-far", type=Path, default=Path("gate-so-far.json"), help="numbers after each pair"
     )
     parser.add_argument("--resume", action="store_true", help="go on after what --so-far holds")
+    parser.add_argument(
+        "--anew",
+        action="append",
+        default=[],
+        choices=sorted({cell.stand.name for cell in CELLS}),
+        help="with --resume: keep what was lived on this pool, make its virtual side anew",
+    )
     parser.add_argument("--redraw", type=Path, metavar="JSON", help="the page of earlier results")
     given = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -272,6 +325,7 @@ def main() -> int:
                     Path(name),
                     console,
                     kept=lambda found: save(found, given.so_far),
+                    anew=given.anew,
                 )
             )
         except Stopped as stopped:
