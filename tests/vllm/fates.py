@@ -1,10 +1,13 @@
 """Real servers, emulated skill: what is put around chat models whose weights are random.
 
-A call goes out as it is (LangGraph, LiteLLM, Headway, vLLM: all real), for as many tokens as its
-role writes. Its text is noise; its worth is drawn by the samples' skill model from the task,
-the model that answered and the attempt, and put in the answer's place before the graph sees it.
+A call goes out as it is (LangGraph, LiteLLM, Headway, vLLM: all real). Where a program expects an
+answer of a certain form (a category of the support desk, the aspects of a plan), vLLM's structured
+outputs make random weights keep to it; other answers are noise of as many tokens as their role
+writes. Its worth is drawn by the samples' skill model from the task, the model that answered and
+the attempt, and put in the answer's place before the graph sees it.
 """
 
+import json
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
@@ -14,13 +17,57 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from headway.emulate.answers import ChatRequest
 from headway_samples.answers import answers
 from headway_samples.chats import AroundChat
+from headway_samples.deep_research.corpus import ASPECTS
+from headway_samples.marker import find_marker
 from headway_samples.pool import MIDDLE, SKILLS
 from headway_samples.sample import ChatFactory
+from headway_samples.support_chat.cases import CATEGORIES
 from tests.support.direct_chat import spoken
 
 TOKENS_SHARE = 0.1
 """Tokens that are really written, of those that an emulated model would write."""
 LEAST_TOKENS = 3
+
+
+ASPECTS_PLANNED = 3
+MOST_FORMED_TOKENS = 200
+"""More than any answer of a form needs; one that is cut off would be no answer."""
+
+
+def form_of(messages: list[BaseMessage]) -> dict[str, Any] | None:
+    """What vLLM is told of the answer's form, as ``structured_outputs``; None for free text."""
+    marker = find_marker("\n".join(str(message.content) for message in messages))
+    if marker is None:
+        return None
+    if (marker.sample, marker.role) == ("support_chat", "classify"):
+        return {"choice": list(CATEGORIES)}
+    if (marker.sample, marker.role) == ("deep_research", "plan"):
+        aspects = {
+            "type": "array",
+            "items": {"enum": list(ASPECTS)},
+            "minItems": ASPECTS_PLANNED,
+            "maxItems": ASPECTS_PLANNED,
+        }
+        return {
+            "json": {
+                "type": "object",
+                "properties": {"aspects": aspects},
+                "required": ["aspects"],
+                "additionalProperties": False,
+            }
+        }
+    return None
+
+
+def check_form(text: str, form: dict[str, Any]) -> None:
+    """Raises `ValueError` for an answer that is not of the form that vLLM was told."""
+    if "choice" in form:
+        if text not in form["choice"]:
+            raise ValueError(f"an answer of another form: {text!r} is none of {form['choice']}")
+        return
+    found = json.loads(text)
+    if not (isinstance(found, dict) and set(found["aspects"]) <= set(ASPECTS)):
+        raise ValueError(f"an answer of another form: {text!r}")
 
 
 def request_of(model: str, messages: list[BaseMessage]) -> ChatRequest:
@@ -54,7 +101,12 @@ class Fated(AroundChat):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        tokens = length_of(messages)
+        form = form_of(messages)
+        if form is None:
+            tokens = length_of(messages)
+            wanted: dict[str, Any] = {"min_tokens": tokens, "ignore_eos": True}
+        else:
+            tokens, wanted = MOST_FORMED_TOKENS, {"structured_outputs": form}
         if "tools" in kwargs:
             kwargs["tool_choice"] = "none"  # random weights cannot call one
         result: ChatResult = await self.inner._agenerate(
@@ -62,10 +114,12 @@ class Fated(AroundChat):
             stop,
             run_manager,
             max_tokens=tokens,
-            extra_body={"min_tokens": tokens, "ignore_eos": True},
+            extra_body=wanted,
             **kwargs,
         )
         said: Any = result.generations[0].message
+        if form is not None:
+            check_form(said.text, form)
         model = said.response_metadata.get("model_name") or (result.llm_output or {})["model_name"]
         fate = answers.answer(request_of(model.rpartition("/")[2], messages))
         # counts and names are the server's

@@ -1,5 +1,6 @@
 """What is put around chat models of random weights: length before, worth after."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from headway_samples.code_generation.tasks import tasks
+from headway_samples.deep_research.corpus import ASPECTS
 from headway_samples.marker import Marker
 from headway_samples.pool import LARGE, SMALL
+from headway_samples.support_chat.cases import CATEGORIES
 from tests.vllm.fates import LEAST_TOKENS, Fated, length_of
 
 
@@ -17,6 +20,7 @@ class Noise(BaseChatModel):
     """Answers noise under a model's name, and keeps what it was asked."""
 
     name_told: str = SMALL
+    says: str = "xq zz"
     asked: list[dict[str, Any]] = []
 
     @property
@@ -29,7 +33,7 @@ class Noise(BaseChatModel):
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
         self.asked.append(kwargs)
         said = AIMessage(
-            content="xq zz",
+            content=self.says,
             id="a1",
             response_metadata={"model_name": self.name_told},
             usage_metadata={"input_tokens": 5, "output_tokens": 7, "total_tokens": 12},
@@ -61,6 +65,26 @@ async def test_as_many_tokens_are_asked_for_as_the_role_writes() -> None:
     assert asked["max_tokens"] == asked["extra_body"]["min_tokens"] == tokens
     assert 10 < tokens < 200 and asked["extra_body"]["ignore_eos"]
     assert length_of([HumanMessage("no marker")]) >= LEAST_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("sample", "role", "kind", "well", "ill"),
+    [
+        ("support_chat", "classify", "choice", CATEGORIES[0], "nonsense"),
+        ("deep_research", "plan", "json", json.dumps({"aspects": [ASPECTS[0]]}), "[1]"),
+    ],
+)
+async def test_answers_of_a_form_are_asked_for_and_checked(
+    sample: str, role: str, kind: str, well: str, ill: str
+) -> None:
+    messages: list[BaseMessage] = [prompt(sample, role)]
+    inner = Noise(says=well, asked=[])
+    assert (await Fated(inner=inner).ainvoke(messages)).text
+    ((asked),) = inner.asked
+    assert list(asked["extra_body"]) == ["structured_outputs"]
+    assert list(asked["extra_body"]["structured_outputs"]) == [kind]
+    with pytest.raises(ValueError, match="another form"):
+        await Fated(inner=Noise(says=ill, asked=[])).ainvoke(messages)
 
 
 async def test_tools_are_called_as_the_skill_model_says() -> None:
