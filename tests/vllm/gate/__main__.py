@@ -30,6 +30,7 @@ from tests.vllm.gate.profiled import Profiled, profiled
 from tests.vllm.gate.results import Results
 from tests.vllm.gate.setting import (
     CELLS,
+    EARLY,
     LITELLM,
     OTHER_RUNS,
     POLICIES,
@@ -82,7 +83,7 @@ class Evening:
 
     async def _compare_anew(self, cells: tuple[Cell, ...], known: Profiled) -> None:
         """New profiles, charges and virtual plays for the pairs of a stand."""
-        charges: dict[bool, Seconds] = {}
+        charges: dict[bool, Beside] = {}
         for cell in cells:
             material = material_of(cell.trace, known.sim)
             for policy, pair in self.results.cells.get(cell.name, {}).items():
@@ -90,14 +91,16 @@ class Evening:
                 if routed not in charges:
                     quiet = _quiet(cell, known, material, pair.rate / pair.load)
                     charges[routed] = await charged(
-                        quiet, known, policy=policy, folder=self._folder
+                        quiet, known, policy=_plain(policy), folder=self._folder
                     )
-                took = Beside(charged_s=charges[routed], heard_late_s=pair.heard_late_s)
+                took = msgspec.structs.replace(charges[routed], heard_late_s=pair.heard_late_s)
                 planned = workload(
                     cell.trace, known.sim, material, runs=cell.runs, rate=pair.rate, seed=SEED
                 )
                 made = virtual(planned, known, policy=policy, beside=took, seed=SEED)
-                new = msgspec.structs.replace(pair, virtual=made, charged_s=took.charged_s)
+                new = msgspec.structs.replace(
+                    pair, virtual=made, charged_s=took.charged_s, busy_s=took.busy_s
+                )
                 self._console.print(line(new))
                 self._keep(known, [new if one == pair else one for one in self.results.pairs])
 
@@ -143,19 +146,19 @@ class Evening:
     ) -> Beside:
         """One charge for each way over a stand: Headway's two are the same one."""
         routed = policy == LITELLM
-        charged_s = next(
+        took = next(
             (
-                pair.charged_s
+                Beside(charged_s=pair.charged_s, busy_s=pair.busy_s)
                 for pair in self.results.pairs
                 if pair.cell.startswith(f"{cell.stand.name}/")
                 and (pair.policy == LITELLM) == routed
             ),
             None,
         )
-        if charged_s is None:
-            charged_s = await charged(quiet, known, policy=policy, folder=self._folder)
+        if took is None:
+            took = await charged(quiet, known, policy=_plain(policy), folder=self._folder)
         late_s = await heard_late(busy, known) if routed else 0.0
-        return Beside(charged_s=charged_s, heard_late_s=late_s)
+        return msgspec.structs.replace(took, heard_late_s=late_s)
 
     async def _pair(  # all that a pair is made of
         self,
@@ -193,6 +196,11 @@ class Evening:
         )
 
 
+def _plain(policy: str) -> str:
+    """The policy of its way that holds no call: what is held is no cost of the way."""
+    return LITELLM if policy == LITELLM else EARLY
+
+
 def _quiet(cell: Cell, known: Profiled, material: Material, knee: float) -> Workload:
     """Other runs, so seldom that they hardly meet."""
     return workload(
@@ -218,7 +226,7 @@ def line(pair: Pair) -> str:
         f"{pair.live_mean_s:.2f} s live, {pair.virtual.mean_s:.2f} s virtual "
         f"({pair.mean_error:+.1%}); P99 of {pair.calls} calls {pair.live_p99_s:.2f} s "
         f"[{low:.2f} to {high:.2f}], {pair.virtual.p99_s:.2f} s ({pair.p99_error:+.1%}); "
-        f"charged {1000 * pair.charged_s:.0f} ms, heard {1000 * pair.heard_late_s:.0f} ms late, "
+        f"charged {1000 * pair.charged_s:.0f} ms (busy {1000 * pair.busy_s:.0f}), heard {1000 * pair.heard_late_s:.0f} ms late, "
         f"slipped {pair.slipped:.2%}, CPU {pair.cpu:.0%}; "
         f"live on {pair.calls_on}, virtual on {pair.virtual.calls_on}"
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -44,9 +45,13 @@ class Lived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
-    """What a way takes for a call beside its engine, and how late LiteLLM hears of its end."""
+    """What a way takes for a call beside its engine, and how late LiteLLM hears of its end.
+
+    Of `charged_s` this process is busy for `busy_s`, with one call after the other.
+    """
 
     charged_s: Seconds
+    busy_s: Seconds = 0.0
     heard_late_s: Seconds = 0.0
 
 
@@ -83,12 +88,21 @@ async def live(
     )
 
 
-async def charged(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Seconds:
+async def charged(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Beside:
     """What a way takes for a call beside the engines, on runs that come so seldom that they
     hardly meet: what the engine model does to a queue is no part of it.
     """
     async with _way(known, policy, folder, seed=0) as way:
-        return _longer(await _played(workload, known, way), known)
+        before = _processor_s()
+        calls = await _played(workload, known, way)
+        busy_s = (_processor_s() - before) / len(calls)
+    return Beside(charged_s=_longer(calls, known), busy_s=busy_s)
+
+
+def _processor_s() -> Seconds:
+    """Of this process, which plays, and is the client or LiteLLM's Router."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 async def heard_late(workload: Workload, known: Profiled) -> Seconds:

@@ -200,8 +200,10 @@ def _reading(results: Results) -> Iterator[str]:
         f"{OTHER_RUNS} other runs, whose requests were put before engines of the fitted profiles "
         f"at the instants at which they were really sent. They came at {QUIET_LOAD:g} knees, so "
         "that nothing of what queues do is in the charge; it is measured once for each way on "
-        f"each pool, and Headway's two ways are one ({told}). What a busier machine adds is not "
-        "charged. LiteLLM's Router counts an answer down when its logging comes to it, on other "
+        f"each pool, and Headway's two ways are one ({told}). The milliseconds in brackets are the "
+        "processor's for a call, in the one process that plays and is the client, or the Router: "
+        "they are spent for one call after the other, in both worlds. What else a busier machine "
+        "adds is not charged. LiteLLM's Router counts an answer down when its logging comes to it, on other "
         f"runs at the cell's load {late} ms later: so does the virtual one."
     )
     yield (
@@ -217,7 +219,7 @@ def _reading(results: Results) -> Iterator[str]:
 def _charges(results: Results, stand: str) -> str:
     """Of the two ways over one stand."""
     found = {
-        pair.policy == LITELLM: f"{1000 * pair.charged_s:.0f} ms"
+        pair.policy == LITELLM: f"{1000 * pair.charged_s:.0f} ({1000 * pair.busy_s:.0f}) ms"
         for pair in results.pairs
         if pair.cell.startswith(f"{stand}/")
     }
