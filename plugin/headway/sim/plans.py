@@ -29,14 +29,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every run of a cell.
 
-    `decision_s` is what a decision is charged (measured on the daemon), of which `busy_s` is done
-    for one call after the other (by one process); `max_tokens` is the limit of calls that have none
-    of their own, `scrape_s` how often endpoints are looked at.
+    `decision_s` is what a decision is charged (measured on the daemon), `max_tokens` the limit
+    of calls that have none of their own, `scrape_s` how often endpoints are looked at.
     """
 
     pool_name: str = "agent"
     decision_s: Seconds = 0.001
-    busy_s: Seconds = 0.0
     max_tokens: int = 4096
     scrape_s: Seconds = 2.0
     seed: int = 0

@@ -61,7 +61,6 @@ class Playing:
         self._left = len(planned)
         self._done: dict[str, RunOutcome] = {}
         self._span_s: Seconds = 0.0
-        self._free_at: Seconds = 0.0
         self._block_tokens = pool.sites[0].profile.block_tokens
         self._bodies: dict[int, Body] = {}
         self._planned = planned
@@ -290,9 +289,7 @@ class Playing:
         if sent.truth > limit:
             sent.truth = max(limit, 1)
             sent.right = None if sent.right is None else False
-        begins = max(at, self._free_at)
-        self._free_at = begins + self._rules.busy_s
-        arrives = begins + self._rules.decision_s + self._fleet.sites[sent.site].rtt_s / 2.0
+        arrives = at + self._rules.decision_s + self._fleet.sites[sent.site].rtt_s / 2.0
         self._agenda.add(arrives, self._submit, sent, urgency_rank(grant.urgency))
 
     def _truth(self, sent: Sent, model: str) -> tuple[int, bool | None]:

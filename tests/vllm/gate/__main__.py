@@ -14,16 +14,15 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headway.core.types import Seconds
 from headway.sim.provenance import commit
-from headway.sim.workload import Material, Workload
+from headway.sim.workload import Workload
 from headway_samples.demo.routers import check_installed
 from headway_samples.stopping import Stopped, run_stoppable
 from tests.paced.install import LOCK, pinned_version
 from tests.paced.servers import PacedPool
 from tests.validity.compare import moved_a_little
 from tests.vllm.gate.comparing import JITTER_S, Pair, knee_of, pair_of, virtual
-from tests.vllm.gate.living import Beside, charged, heard_late, live
+from tests.vllm.gate.living import Beside, beside, live
 from tests.vllm.gate.page import page
 from tests.vllm.gate.picture import draw_release, draw_scatter
 from tests.vllm.gate.profiled import Profiled, profiled
@@ -34,7 +33,6 @@ from tests.vllm.gate.setting import (
     LITELLM,
     OTHER_RUNS,
     POLICIES,
-    QUIET_LOAD,
     Cell,
     Stand,
     material_of,
@@ -77,29 +75,29 @@ class Evening:
         with PacedPool(stand.servers, self._folder / stand.name) as servers:
             known = await profiled(stand, servers, self._folder, told)
             if anew:
-                await self._compare_anew(cells, known)
+                await self._compare_anew(cells, known, servers)
             for cell in left:
                 await self._play_cell(cell, known, servers)
 
-    async def _compare_anew(self, cells: tuple[Cell, ...], known: Profiled) -> None:
+    async def _compare_anew(
+        self, cells: tuple[Cell, ...], known: Profiled, servers: PacedPool
+    ) -> None:
         """New profiles, charges and virtual plays for the pairs of a stand."""
-        charges: dict[bool, Beside] = {}
         for cell in cells:
             material = material_of(cell.trace, known.sim)
+            found: dict[str, Beside] = {}
             for policy, pair in self.results.cells.get(cell.name, {}).items():
-                routed = policy == LITELLM
-                if routed not in charges:
-                    quiet = _quiet(cell, known, material, pair.rate / pair.load)
-                    charges[routed] = await charged(
-                        quiet, known, policy=_plain(policy), folder=self._folder
-                    )
-                took = msgspec.structs.replace(charges[routed], heard_late_s=pair.heard_late_s)
-                planned = workload(
-                    cell.trace, known.sim, material, runs=cell.runs, rate=pair.rate, seed=SEED
+                planned, others = (
+                    workload(cell.trace, known.sim, material, runs=count, rate=pair.rate, seed=seed)
+                    for count, seed in ((cell.runs, SEED), (OTHER_RUNS, OTHER_SEED))
                 )
+                took = await self._beside(others, known, servers, policy, found)
                 made = virtual(planned, known, policy=policy, beside=took, seed=SEED)
                 new = msgspec.structs.replace(
-                    pair, virtual=made, charged_s=took.charged_s, busy_s=took.busy_s
+                    pair,
+                    virtual=made,
+                    charged_s=took.charged_s,
+                    heard_late_s=took.heard_late_s,
                 )
                 self._console.print(line(new))
                 self._keep(known, [new if one == pair else one for one in self.results.pairs])
@@ -122,14 +120,14 @@ class Evening:
         knee = self._knee(cell) or knee_of(
             cell.trace, material, known, runs=KNEE_RUNS, guess=GUESSED_RATE
         )
-        planned, busy = (
+        planned, others = (
             workload(cell.trace, known.sim, material, runs=count, rate=cell.load * knee, seed=seed)
             for count, seed in ((runs, SEED), (OTHER_RUNS, OTHER_SEED))
         )
-        quiet = _quiet(cell, known, material, knee)
         self._console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
+        found: dict[str, Beside] = {}
         for policy in self._left(cell):
-            took = await self._beside(cell, known, busy, quiet, policy)
+            took = await self._beside(others, known, servers, policy, found)
             pair = await self._pair(cell, known, servers, planned, took, policy)
             self._console.print(line(pair))
             self._keep(known, [*self.results.pairs, pair])
@@ -142,23 +140,21 @@ class Evening:
         return None
 
     async def _beside(
-        self, cell: Cell, known: Profiled, busy: Workload, quiet: Workload, policy: str
+        self,
+        others: Workload,
+        known: Profiled,
+        servers: PacedPool,
+        policy: str,
+        found: dict[str, Beside],
     ) -> Beside:
-        """One charge for each way over a stand: Headway's two are the same one."""
-        routed = policy == LITELLM
-        took = next(
-            (
-                Beside(charged_s=pair.charged_s, busy_s=pair.busy_s)
-                for pair in self.results.pairs
-                if pair.cell.startswith(f"{cell.stand.name}/")
-                and (pair.policy == LITELLM) == routed
-            ),
-            None,
-        )
-        if took is None:
-            took = await charged(quiet, known, policy=_plain(policy), folder=self._folder)
-        late_s = await heard_late(busy, known) if routed else 0.0
-        return msgspec.structs.replace(took, heard_late_s=late_s)
+        """Of a cell; Headway's two ways are one, and `found` keeps what was measured of it.
+
+        It is measured bound at once: what a policy holds is no cost of its way.
+        """
+        way = LITELLM if policy == LITELLM else EARLY
+        if way not in found:
+            found[way] = await beside(others, known, servers, policy=way, folder=self._folder)
+        return found[way]
 
     async def _pair(  # all that a pair is made of
         self,
@@ -196,18 +192,6 @@ class Evening:
         )
 
 
-def _plain(policy: str) -> str:
-    """The policy of its way that holds no call: what is held is no cost of the way."""
-    return LITELLM if policy == LITELLM else EARLY
-
-
-def _quiet(cell: Cell, known: Profiled, material: Material, knee: float) -> Workload:
-    """Other runs, so seldom that they hardly meet."""
-    return workload(
-        cell.trace, known.sim, material, runs=OTHER_RUNS, rate=QUIET_LOAD * knee, seed=OTHER_SEED
-    )
-
-
 @contextlib.contextmanager
 def _progress(console: Console, what: str, runs: int) -> Iterator[Callable[[], None]]:
     """A bar of runs that have ended."""
@@ -226,7 +210,8 @@ def line(pair: Pair) -> str:
         f"{pair.live_mean_s:.2f} s live, {pair.virtual.mean_s:.2f} s virtual "
         f"({pair.mean_error:+.1%}); P99 of {pair.calls} calls {pair.live_p99_s:.2f} s "
         f"[{low:.2f} to {high:.2f}], {pair.virtual.p99_s:.2f} s ({pair.p99_error:+.1%}); "
-        f"charged {1000 * pair.charged_s:.0f} ms (busy {1000 * pair.busy_s:.0f}), heard {1000 * pair.heard_late_s:.0f} ms late, "
+        f"charged {1000 * pair.charged_s:.0f} ms, "
+        f"heard {1000 * pair.heard_late_s:.0f} ms late, "
         f"slipped {pair.slipped:.2%}, CPU {pair.cpu:.0%}; "
         f"live on {pair.calls_on}, virtual on {pair.virtual.calls_on}"
     )

@@ -74,7 +74,6 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     p99_interval: tuple[Seconds, Seconds]
     virtual: Virtual
     charged_s: Seconds
-    busy_s: Seconds = 0.0
     heard_late_s: Seconds
     slipped: float
     cpu: float
@@ -176,7 +175,6 @@ def pair_of(
         p99_interval=_interval(latencies_s),
         virtual=simulated,
         charged_s=beside.charged_s,
-        busy_s=beside.busy_s,
         heard_late_s=beside.heard_late_s,
         slipped=max(lived.slipped for lived in plays),
         cpu=statistics.fmean(lived.cpu for lived in plays),
@@ -206,9 +204,7 @@ def _play(
         policy=least_busy(beside.heard_late_s) if policy == LITELLM else make_policy(policy),
         foresight=OnlineForesight(known.sim.quality),
         luck=planned.luck,
-        rules=Rules(
-            decision_s=beside.charged_s, busy_s=beside.busy_s, max_tokens=MAX_TOKENS, seed=seed
-        ),
+        rules=Rules(decision_s=beside.charged_s, max_tokens=MAX_TOKENS, seed=seed),
     )
     completion_s = [run.ended_s - run.arrived_s for run in outcome.runs if run.ended_s is not None]
     latencies_s = [call.ended_s - call.ready_s for run in outcome.runs for call in run.calls]

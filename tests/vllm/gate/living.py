@@ -2,32 +2,29 @@
 
 import asyncio
 import contextlib
-import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from statistics import fmean
 
 import aiohttp
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
-from headway.client.engines import urgency_rank
 from headway.core.types import Seconds
-from headway.engine import Engine, Finished
 from headway.sim.workload import Workload
 from headway_samples.demo.validity import CpuMeter
 from headway_samples.processes import headway_command, listens, process
 from tests.paced.servers import PacedPool
 from tests.validity.player import Player
-from tests.validity.ways import Served, ThroughDaemon, Way
+from tests.validity.ways import ThroughDaemon, Way
 from tests.vllm.gate.profiled import Profiled
-from tests.vllm.gate.prompts import completion, ids_of
-from tests.vllm.gate.router import router_way
+from tests.vllm.gate.prompts import completion
+from tests.vllm.gate.router import ThroughRouter, router_way
 from tests.vllm.gate.setting import BLOCK_TOKENS, LITELLM, MAX_TOKENS
 
 SETTLE_S: Seconds = 2.0
 """Servers report their lateness once a second, and the daemon looks at them."""
-FAR_S: Seconds = 1e6
+INSIDE = ("vllm:request_queue_time_seconds", "vllm:request_inference_time_seconds")
 
 
 class Lived(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,13 +42,9 @@ class Lived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
-    """What a way takes for a call beside its engine, and how late LiteLLM hears of its end.
-
-    Of `charged_s` this process is busy for `busy_s`, with one call after the other.
-    """
+    """What a way takes for a call beside its engine, and how late LiteLLM hears of its end."""
 
     charged_s: Seconds
-    busy_s: Seconds = 0.0
     heard_late_s: Seconds = 0.0
 
 
@@ -88,81 +81,52 @@ async def live(
     )
 
 
-async def charged(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Beside:
-    """What a way takes for a call beside the engines, on runs that come so seldom that they
-    hardly meet: what the engine model does to a queue is no part of it.
+async def beside(
+    workload: Workload, known: Profiled, servers: PacedPool, *, policy: str, folder: Path
+) -> Beside:
+    """What a way takes for a call beside the engines, while other runs come at a cell's load.
+
+    It is what calls took in all, less what their servers say that they waited and ran inside; and
+    less the half step for which, on a busy server, a request waits unseen between two steps, which
+    the engine model counts too.
     """
     async with _way(known, policy, folder, seed=0) as way:
-        before = _processor_s()
-        calls = await _played(workload, known, way)
-        busy_s = (_processor_s() - before) / len(calls)
-    return Beside(charged_s=_longer(calls, known), busy_s=busy_s)
+        await _forget(known)
+        player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
+        inside, late, began = await _inside_s(known), servers.late(), _now()
+        await player.play()
+        took_s = _now() - began
+        await asyncio.sleep(SETTLE_S)
+        inside_s = await _inside_s(known) - inside
+        after = servers.late()
+        heard_late_s = way.heard_late_s if isinstance(way, ThroughRouter) else 0.0
+        calls = list(way.calls)
+    steps = {site.id: site.profile.step_s for site in known.sim.sites}
+    busy = {name: min((after[name].paced_s - late[name].paced_s) / took_s, 1.0) for name in after}
+    unseen_s = sum(0.5 * busy[one.endpoint] * steps[one.endpoint] for one in calls)
+    whole_s = sum(one.decision_s + one.http_s for one in calls)
+    charged_s = max((whole_s - inside_s - unseen_s) / len(calls), 0.0)
+    return Beside(charged_s=charged_s, heard_late_s=heard_late_s)
 
 
-def _processor_s() -> Seconds:
-    """Of this process, which plays, and is the client or LiteLLM's Router."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def _now() -> Seconds:
+    return asyncio.get_running_loop().time()
 
 
-async def heard_late(workload: Workload, known: Profiled) -> Seconds:
-    """How long after an answer LiteLLM hears of its end, on average over the runs' calls."""
-    with router_way(known.urls, known.models) as router:
-        await _played(workload, known, router)
-        return router.heard_late_s
-
-
-async def _played(workload: Workload, known: Profiled, way: Way) -> list[Served]:
-    await _forget(known)
-    player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
-    await player.play()
-    return list(way.calls)
-
-
-def _longer(calls: Sequence[Served], known: Profiled) -> Seconds:
-    """By how much calls took longer than engines of the profiles would have taken.
-
-    The same requests are put before those at the instants at which they were really sent: the
-    mean of what asking took and each request took longer, without the tenths at both ends.
-    """
-    engines = {site.id: Engine(site.profile) for site in known.sim.sites}
-    ended: dict[str, Seconds] = {}
-    began = min(one.sent_s for one in calls)
-    for number, one in sorted(enumerate(calls), key=lambda each: each[1].sent_s):
-        at = one.sent_s - began
-        ended |= _ends(engines[one.endpoint], at)
-        ids = ids_of(one.prompt)
-        engines[one.endpoint].submit(
-            str(number),
-            prompt_tokens=len(ids),
-            output_tokens=one.tokens,
-            at=at,
-            priority=-urgency_rank(one.urgency),
-            prefix=_blocks(ids),
-        )
-    for engine in engines.values():
-        ended |= _ends(engine, FAR_S)
-    longer = sorted(
-        one.decision_s + one.http_s - (ended[str(number)] - (one.sent_s - began))
-        for number, one in enumerate(calls)
-    )
-    tenth = len(longer) // 10
-    return max(fmean(longer[tenth : len(longer) - tenth]), 0.0)
-
-
-def _ends(engine: Engine, to: Seconds) -> dict[str, Seconds]:
-    return {one.id: one.at for one in engine.advance(to) if isinstance(one, Finished)}
-
-
-def _blocks(ids: list[int]) -> tuple[int, ...]:
-    """A hash of each full block of a prompt, over all that is before its end."""
-    found: list[int] = []
-    before = 0
-    for place in range(len(ids) // BLOCK_TOKENS):
-        block = ids[place * BLOCK_TOKENS : (place + 1) * BLOCK_TOKENS]
-        before = hash((before, *block))
-        found.append(before)
-    return tuple(found)
+async def _inside_s(known: Profiled) -> Seconds:
+    """What all servers' requests have waited and run inside them so far, by their own clocks."""
+    total = 0.0
+    async with aiohttp.ClientSession() as http:
+        for url in known.urls.values():
+            async with http.get(f"{url.removesuffix('/v1')}/metrics") as response:
+                response.raise_for_status()
+                text = await response.text()
+            for family in text_string_to_metric_families(text):
+                if family.name in INSIDE:
+                    total += sum(
+                        one.value for one in family.samples if one.name == f"{family.name}_sum"
+                    )
+    return total
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from tests.vllm.gate.comparing import (
 )
 from tests.vllm.gate.profiled import KEYS
 from tests.vllm.gate.results import BOUNDS, Results, gains, swapped
-from tests.vllm.gate.setting import EARLY, HEADWAY, LITELLM, OTHER_RUNS, QUIET_LOAD, SHARE
+from tests.vllm.gate.setting import EARLY, HEADWAY, LITELLM, OTHER_RUNS, SHARE
 
 NAMES = {
     HEADWAY: "Headway",
@@ -44,7 +44,7 @@ def _opening(results: Results) -> Iterator[str]:
         "The same runs are played twice: on real vLLM servers through the daemon (or LiteLLM's own "
         "Router), and in virtual time with the profiles that `headway profile` fitted to those "
         "servers. The virtual side is told nothing of how these runs went live; what a call takes "
-        "beside its engine is measured on other runs, on a nearly idle pool (below). Everything of "
+        "beside its engine is measured on other runs (below), by the servers' own clocks. All of "
         "a server is real (queue, priorities, KV blocks, prefix cache, chunked prefill, "
         "preemption, HTTP) but its arithmetic, whose time is imitated: a tiny model waits after "
         "each step.\n"
@@ -190,21 +190,20 @@ def _reading(results: Results) -> Iterator[str]:
         f"spread by more than {STEADY:.0%} (standard deviation), three above {WILD:.0%}. That was "
         "decided before the first of them."
     )
-    told = ", ".join(f"`{name}` {_charges(results, name)}" for name in results.stands)
+    told = ", ".join(
+        f"{NAMES[policy]} {_by_cell(results, policy)} ms" for policy in (HEADWAY, LITELLM)
+    )
     late = "/".join(
         f"{1000 * by_policy[LITELLM].heard_late_s:.0f}" for by_policy in results.cells.values()
     )
     yield (
         "* A call is charged what its way takes beside the engine (asking, HTTP, this machine's "
-        "work): the mean, without the tenths at both ends, over the calls of "
-        f"{OTHER_RUNS} other runs, whose requests were put before engines of the fitted profiles "
-        f"at the instants at which they were really sent. They came at {QUIET_LOAD:g} knees, so "
-        "that nothing of what queues do is in the charge; it is measured once for each way on "
-        f"each pool, and Headway's two ways are one ({told}). The milliseconds in brackets are the "
-        "processor's for a call, in the one process that plays and is the client, or the Router: "
-        "they are spent for one call after the other, in both worlds. What else a busier machine "
-        "adds is not charged. LiteLLM's Router counts an answer down when its logging comes to it, on other "
-        f"runs at the cell's load {late} ms later: so does the virtual one."
+        f"work), measured on {OTHER_RUNS} other runs at the cell's load: what their calls took in "
+        "all, less what the servers' own metrics say that they waited and ran inside, less the "
+        "half step for which a request waits unseen on a busy server (the engine model counts it "
+        f"too). Headway's two ways are one, measured bound at once (cell by cell: {told}). "
+        "LiteLLM's Router counts an answer down when its logging comes to it, in the same runs "
+        f"{late} ms later: so does the virtual one."
     )
     yield (
         "* `late` is by how much the latest server was slower than its pace, over its time; above "
@@ -216,11 +215,7 @@ def _reading(results: Results) -> Iterator[str]:
     )
 
 
-def _charges(results: Results, stand: str) -> str:
-    """Of the two ways over one stand."""
-    found = {
-        pair.policy == LITELLM: f"{1000 * pair.charged_s:.0f} ({1000 * pair.busy_s:.0f}) ms"
-        for pair in results.pairs
-        if pair.cell.startswith(f"{stand}/")
-    }
-    return f"{found[False]}, LiteLLM {found[True]}"
+def _by_cell(results: Results, policy: str) -> str:
+    return "/".join(
+        f"{1000 * by_policy[policy].charged_s:.0f}" for by_policy in results.cells.values()
+    )

@@ -25,8 +25,6 @@ from tests.paced.servers import PacedServer
 
 OTHER_RUNS = 60
 """They tell what a way costs beside the engines."""
-QUIET_LOAD = 0.15
-"""At which they come, in knees: what an engine's queue does is no part of it."""
 SHARE = 0.1
 """Of the generated lengths and tool times, what is played."""
 LEAST_TOKENS = 3
