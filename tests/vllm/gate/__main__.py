@@ -75,13 +75,11 @@ class Evening:
         with PacedPool(stand.servers, self._folder / stand.name) as servers:
             known = await profiled(stand, servers, self._folder, told)
             if anew:
-                await self._compare_anew(cells, known, servers)
+                await self._compare_anew(cells, known)
             for cell in left:
                 await self._play_cell(cell, known, servers)
 
-    async def _compare_anew(
-        self, cells: tuple[Cell, ...], known: Profiled, servers: PacedPool
-    ) -> None:
+    async def _compare_anew(self, cells: tuple[Cell, ...], known: Profiled) -> None:
         """New profiles, charges and virtual plays for the pairs of a stand."""
         for cell in cells:
             material = material_of(cell.trace, known.sim)
@@ -91,7 +89,7 @@ class Evening:
                     workload(cell.trace, known.sim, material, runs=count, rate=pair.rate, seed=seed)
                     for count, seed in ((cell.runs, SEED), (OTHER_RUNS, OTHER_SEED))
                 )
-                took = await self._beside(others, known, servers, policy, found)
+                took = await self._beside(others, known, policy, found)
                 made = virtual(planned, known, policy=policy, beside=took, seed=SEED)
                 new = msgspec.structs.replace(
                     pair,
@@ -127,7 +125,7 @@ class Evening:
         self._console.print(f"{cell.name}: {planned.rate:.2f} runs a second, {runs} runs")
         found: dict[str, Beside] = {}
         for policy in self._left(cell):
-            took = await self._beside(others, known, servers, policy, found)
+            took = await self._beside(others, known, policy, found)
             pair = await self._pair(cell, known, servers, planned, took, policy)
             self._console.print(line(pair))
             self._keep(known, [*self.results.pairs, pair])
@@ -143,7 +141,6 @@ class Evening:
         self,
         others: Workload,
         known: Profiled,
-        servers: PacedPool,
         policy: str,
         found: dict[str, Beside],
     ) -> Beside:
@@ -153,7 +150,7 @@ class Evening:
         """
         way = LITELLM if policy == LITELLM else EARLY
         if way not in found:
-            found[way] = await beside(others, known, servers, policy=way, folder=self._folder)
+            found[way] = await beside(others, known, policy=way, folder=self._folder)
         return found[way]
 
     async def _pair(  # all that a pair is made of

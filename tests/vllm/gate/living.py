@@ -24,7 +24,10 @@ from tests.vllm.gate.setting import BLOCK_TOKENS, LITELLM, MAX_TOKENS
 
 SETTLE_S: Seconds = 2.0
 """Servers report their lateness once a second, and the daemon looks at them."""
+ARRIVED = "vllm:e2e_request_latency_seconds"
 INSIDE = ("vllm:request_queue_time_seconds", "vllm:request_inference_time_seconds")
+ALONE = 20
+"""Requests to an idle server, one after the other."""
 
 
 class Lived(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,52 +84,61 @@ async def live(
     )
 
 
-async def beside(
-    workload: Workload, known: Profiled, servers: PacedPool, *, policy: str, folder: Path
-) -> Beside:
+async def beside(workload: Workload, known: Profiled, *, policy: str, folder: Path) -> Beside:
     """What a way takes for a call beside the engines, while other runs come at a cell's load.
 
-    It is what calls took in all, less what their servers say that they waited and ran inside; and
-    less the half step for which, on a busy server, a request waits unseen between two steps, which
-    the engine model counts too.
+    By the servers' own clocks: what calls took in all, less what passed from their arrival at a
+    server's door to their end there; and what idle servers take within that door besides waiting
+    and running. How long a busy one lets a request wait for its next step is the engine model's.
     """
+    within_s = await _within_the_door_s(known)
     async with _way(known, policy, folder, seed=0) as way:
         await _forget(known)
         player = Player(workload, way=way, block_tokens=BLOCK_TOKENS, max_tokens=MAX_TOKENS)
-        inside, late, began = await _inside_s(known), servers.late(), _now()
+        before = await _clocks(known)
         await player.play()
-        took_s = _now() - began
-        await asyncio.sleep(SETTLE_S)
-        inside_s = await _inside_s(known) - inside
-        after = servers.late()
+        after = await _clocks(known)
         heard_late_s = way.heard_late_s if isinstance(way, ThroughRouter) else 0.0
         calls = list(way.calls)
-    steps = {site.id: site.profile.step_s for site in known.sim.sites}
-    busy = {name: min((after[name].paced_s - late[name].paced_s) / took_s, 1.0) for name in after}
-    unseen_s = sum(0.5 * busy[one.endpoint] * steps[one.endpoint] for one in calls)
     whole_s = sum(one.decision_s + one.http_s for one in calls)
-    charged_s = max((whole_s - inside_s - unseen_s) / len(calls), 0.0)
-    return Beside(charged_s=charged_s, heard_late_s=heard_late_s)
+    outside_s = (whole_s - (after[ARRIVED] - before[ARRIVED])) / len(calls)
+    return Beside(charged_s=max(outside_s + within_s, 0.0), heard_late_s=heard_late_s)
 
 
-def _now() -> Seconds:
-    return asyncio.get_running_loop().time()
+async def _within_the_door_s(known: Profiled) -> Seconds:
+    """For a request that nothing else is beside: mean over the servers."""
+    before = await _clocks(known)
+    async with aiohttp.ClientSession() as http:
+        for name, url in known.urls.items():
+            body = {
+                "model": known.models[name],
+                "prompt": [5, 6, 7],
+                "max_tokens": 3,
+                "ignore_eos": True,
+            }
+            for _ in range(ALONE):
+                async with http.post(f"{url}/completions", json=body) as response:
+                    response.raise_for_status()
+                    await response.read()
+    after = await _clocks(known)
+    taken = {name: after[name] - before[name] for name in (ARRIVED, *INSIDE)}
+    return (taken[ARRIVED] - sum(taken[name] for name in INSIDE)) / (ALONE * len(known.urls))
 
 
-async def _inside_s(known: Profiled) -> Seconds:
-    """What all servers' requests have waited and run inside them so far, by their own clocks."""
-    total = 0.0
+async def _clocks(known: Profiled) -> dict[str, Seconds]:
+    """Sums over the requests of all servers so far, by their metrics."""
+    found = dict.fromkeys((ARRIVED, *INSIDE), 0.0)
     async with aiohttp.ClientSession() as http:
         for url in known.urls.values():
             async with http.get(f"{url.removesuffix('/v1')}/metrics") as response:
                 response.raise_for_status()
                 text = await response.text()
             for family in text_string_to_metric_families(text):
-                if family.name in INSIDE:
-                    total += sum(
+                if family.name in found:
+                    found[family.name] += sum(
                         one.value for one in family.samples if one.name == f"{family.name}_sum"
                     )
-    return total
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -199,9 +199,9 @@ def _reading(results: Results) -> Iterator[str]:
     yield (
         "* A call is charged what its way takes beside the engine (asking, HTTP, this machine's "
         f"work), measured on {OTHER_RUNS} other runs at the cell's load: what their calls took in "
-        "all, less what the servers' own metrics say that they waited and ran inside, less the "
-        "half step for which a request waits unseen on a busy server (the engine model counts it "
-        f"too). Headway's two ways are one, measured bound at once (cell by cell: {told}). "
+        "all, less the time from a request's arrival at a server to its end there, by the servers' "
+        "own metrics; and what idle servers take besides waiting and running. Headway's two ways "
+        f"are one, measured bound at once (cell by cell: {told}). "
         "LiteLLM's Router counts an answer down when its logging comes to it, in the same runs "
         f"{late} ms later: so does the virtual one."
     )
