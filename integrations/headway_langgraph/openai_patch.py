@@ -24,9 +24,9 @@ from headway.calling.calls import (
     Call,
     Calls,
     decided,
-    error_kind,
 )
 from headway.calling.guard import complaints, warn_once
+from headway.calling.kinds import error_kind
 from headway.calling.orca import waiting_told
 from headway.calling.responses import holds_sealed_reasoning
 from headway.client import Route, get_client

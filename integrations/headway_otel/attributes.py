@@ -110,6 +110,7 @@ def of_route(route: Route, *, wait_s: float) -> Attributes:
     }
     if route.output_tokens > 0:
         said[names.PREDICTED] = route.output_tokens
+    said.update({names.FORECAST + name: value for name, value in route.forecasts.items()})
     spec = route.endpoint
     if spec is not None:
         said[names.ENDPOINT] = spec.id

@@ -75,6 +75,8 @@ SOURCE: Final = "headway.decision.source"
 WHY: Final = "headway.decision.why"
 HELD: Final = "headway.decision.held_s"
 PREDICTED: Final = "headway.decision.predicted_output_tokens"
+FORECAST: Final = "headway.forecast."
+"""And a predictor with what is told of it: ``output_tokens.order``, ``confidence.error``..."""
 LINK: Final = "headway.link"
 
 WAIT_SPAN: Final = "headway.wait"

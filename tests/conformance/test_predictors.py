@@ -15,7 +15,7 @@ from headway.core.protocols import Confidence, Predictor, Query
 from headway.predict.confidence import SOURCES, BaseRates
 from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
-from headway.predict.quantiles import output_length, prefix_share, rest_of_run
+from headway.predict.quantiles import output_length, prefix_share, rest_of_run, return_time
 from headway.predict.text_confidence import TextConfidence
 from headway.sim.confidence import make_confidence, parse_confidence
 from headway.sim.luck import Luck
@@ -27,6 +27,7 @@ PREDICTORS: dict[str, Callable[[], Predictor]] = {
     "rest_of_run": lambda: rest_of_run(prior=(10.0, 40.0)),
     "horizon": lambda: Horizons({"left": (10.0, 40.0)}).of("left"),
     "prefix_share": prefix_share,
+    "return_time": return_time,
 }
 QUALITY = {"small": 0.5, "large": 0.99}
 QUESTION = Question(

@@ -108,3 +108,6 @@ class FakeScheduler:
 
     def overview(self, at: Seconds) -> dict[str, Any]:
         return {"queue": [], "queue_total": 0, "runs": [], "runs_total": 0}
+
+    def trust(self) -> dict[str, float]:
+        return {"output_tokens.order": 0.75}

@@ -52,12 +52,15 @@ def pool(*endpoints: EndpointSpec, **fields: Any) -> Pool:
 
 
 def ask(call: str = "c1", **fields: Any) -> CallReady:
-    """A question of run ``r1`` and node ``n-CALL`` unless told otherwise."""
+    """A question of run ``r1`` and node ``n-CALL`` unless told otherwise.
+
+    Its node's name says nothing of how much it writes.
+    """
     fields.setdefault("attempt", 1)
     fields.setdefault("run", "r1")
     fields.setdefault("graph", "g")
     fields.setdefault("node", f"n-{call}")
-    fields.setdefault("node_name", "write")
+    fields.setdefault("node_name", "step")
     fields.setdefault("pool_name", "agent")
     fields.setdefault("prompt_chars", 400)
     return CallReady(call=CallId(call), **fields)

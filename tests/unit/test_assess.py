@@ -106,12 +106,16 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
     page.write_text(
         "before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nbetween\n"
+        "<!-- footprints: too -->\nold\n<!-- footprints end -->\n"
+        "<!-- returns: too -->\nold\n<!-- returns end -->\n"
         "<!-- horizons: too -->\nold\n<!-- horizons end -->\nafter\n"
     )
     assess(tmp_path, json_file=numbers, page=page, sets=["autocoderover"], splits=2)
     whole = json.loads(numbers.read_bytes())
     (found,), (steps, tokens) = whole["lengths"], whole["horizons"]
-    assert found["calls"] == 24 and [len(one) for one in found["scores"].values()] == [2] * 6
+    assert found["calls"] == 24 and [len(one) for one in found["scores"].values()] == [2] * len(
+        FORECASTERS
+    )
     assert (steps["quantity"], tokens["quantity"]) == ("steps", "tokens")
     assert all(one["mae"] == 0.0 for one in steps["scores"]["clairvoyant"])
     assert all(one["mae"] == 0.0 for one in steps["scores"]["role + position"])  # two calls each

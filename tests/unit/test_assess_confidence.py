@@ -139,8 +139,8 @@ def test_ours_is_taught_on_one_half_and_judged_on_the_other() -> None:
     train, test = split_questions(questions(1000), 0)
     assert not {one.group for one in train} & {one.group for one in test}
     found = judge_split(train, test, has_lengths=True, clock=lambda: 0.0)
-    assert set(found.scores) == {*SIMPLE, "headway", "headway, ungated"} == set(FORECASTERS)
-    small = {name: found.scores[name]["small"] for name in FORECASTERS}
+    assert set(found.scores) == {*SIMPLE, "headway", "headway, ungated"} < set(FORECASTERS)
+    small = {name: scores["small"] for name, scores in found.scores.items()}
     assert small["constant"].gain == 0.0 and small["clairvoyant"].brier == 0.0
     assert small["headway"].auc > 0.8 and small["headway"].gain > 0.05
     assert found.frontiers["clairvoyant"].area > found.frontiers["gain"].area

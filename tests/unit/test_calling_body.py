@@ -15,11 +15,11 @@ from headway.calling.body import (
     max_tokens,
     needs,
     prompt_chars,
-    prompt_features,
     prompt_text,
+    prompt_told,
 )
-from headway.calling.calls import error_kind
 from headway.calling.guard import complaints
+from headway.calling.kinds import error_kind
 from headway.calling.responses import holds_sealed_reasoning, is_preamble
 from headway.client import Route
 from headway.core.facts import CallReady
@@ -69,13 +69,16 @@ def test_words_are_told_only_of_pool_names_that_ask_for_it() -> None:
         endpoints=(),
         names=(
             PoolName(name="told", models=("m",), send_text=True),
+            PoolName(name="encoded", models=("m",), send_text=True, encode=True),
             PoolName(name="untold", models=("m",)),
         ),
     )
     body = {"messages": [{"role": "user", "content": "divide by zero"}]}
-    assert prompt_features({**body, "model": "told"}, pool) == features("divide by zero")
+    words = features("divide by zero")
+    assert prompt_told({**body, "model": "told"}, pool) == (words, "")
+    assert prompt_told({**body, "model": "encoded"}, pool) == (words, "divide by zero")
     for model, of in (("untold", pool), ("other", pool), ("told", None)):
-        assert prompt_features({**body, "model": model}, of) == ()
+        assert prompt_told({**body, "model": model}, of) == ((), "")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from headway.core.hindsight import Foretold, by_place, foretold, hindsight
 from tests.support.telling import Teller, endpoint, pool
 
 
-def one(real: int, *, node: str = "write", real_s: float = 2.0) -> Foretold:
+def one(real: int, *, node: str = "step", real_s: float = 2.0) -> Foretold:
     return Foretold(
         place=("g", node, "small"),
         p50_tokens=100.0,
@@ -48,7 +48,7 @@ def test_what_a_closed_call_says() -> None:
     good, failed, unknown = told.scheduler.books.recent
     found = foretold(good)
     assert found is not None and good.output is not None
-    assert found.place == ("g", "write", "small")
+    assert found.place == ("g", "step", "small")
     assert (found.real_tokens, found.real_s) == (70, 3.0)
     assert (found.p50_tokens, found.p90_tokens) == (good.output.p50, good.output.p90)
     assert foretold(failed) is None

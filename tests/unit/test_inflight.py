@@ -88,7 +88,7 @@ def test_the_sums_are_those_of_all_calls(seed: int) -> None:
         )
         assert one.tokens_left(at) == pytest.approx(left, abs=1e-6)
         assert one.seated == len(naive) - len(line)
-        assert one.kv_tokens == pytest.approx(sum(100 + output for output, _ in naive.values()))
+        assert one.kv_bound == pytest.approx(sum(100 + output for output, _ in naive.values()))
 
 
 def test_asking_changes_nothing() -> None:

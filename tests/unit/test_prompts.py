@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.core.prompts import (
+    DENSE_FROM,
     GRAMS,
     HEAD_CHARS,
     MOST_FEATURES,
@@ -51,7 +52,7 @@ def test_any_text_has_features_in_their_ranges(text: str) -> None:
     assert 0 < len(told) <= MOST_FEATURES and all(0 <= number < 1 << 24 for number in told)
     sample = Sample(told)
     assert all(place < WIDTH for place in sample.at) and all(abs(one) <= 2 for one in sample.value)
-    assert [place for place in sample.at if place >= GRAMS] == list(range(GRAMS, WIDTH))
+    assert [place for place in sample.at if place >= GRAMS] == list(range(GRAMS, DENSE_FROM))
 
 
 @settings(max_examples=60, deadline=None)

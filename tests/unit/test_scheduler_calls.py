@@ -41,13 +41,16 @@ def test_a_call_waits_for_a_seat_and_gets_the_one_that_is_freed() -> None:
     assert told.on("a") == ["c2"] and told.waiting() == []
 
 
-def test_room_counts_the_kv_of_the_p90() -> None:
-    # the prior P90 of an output is 800 tokens, the prompt 100: 900 each, two fit into 1900
+def test_room_counts_what_calls_hold_together_and_the_p90_of_one_more() -> None:
+    # the prior P90 of an output is 800 tokens, the prompt 100: two calls hold no 1800 together
     told = Teller(pool(endpoint("a", seats=9, kv_tokens=1900)))
     assert granted(told.ready("c1")) == [("c1", "a")]
     assert granted(told.ready("c2")) == [("c2", "a")]
+    reserved = told.endpoint("a").kv_reserved()
+    assert 1000 < reserved < 1800 and reserved + 900 > 1900
     assert granted(told.ready("c3")) == []
-    assert told.endpoint("a").kv_reserved() == 1800
+    roomy = Teller(pool(endpoint("a", seats=9, kv_tokens=2600)))  # three times 900 is more
+    assert [granted(roomy.ready(f"c{n}")) for n in range(3)] == [[(f"c{n}", "a")] for n in range(3)]
 
 
 def test_max_tokens_bounds_the_kv_that_is_reserved() -> None:
@@ -140,7 +143,7 @@ def test_a_question_needs_nothing_told_before() -> None:
     told = one_seat()
     told.ready("c1", at=10.0, run="new", run_age_s=4.0, node="n7", visit=3)
     run = told.scheduler.books.runs["new"]  # type: ignore[index]
-    assert run.age_s(10.0) == 4.0 and run.visits == {"write": 3}
+    assert run.age_s(10.0) == 4.0 and run.visits == {"step": 3}
 
 
 def test_a_run_whose_end_overtook_a_question_is_open_again() -> None:
@@ -221,7 +224,7 @@ def test_nothing_can_serve_it_is_said_at_once_and_noticed_once() -> None:
     commands = told.ready("c1", needs=("vision",))
     (grant,) = grants(commands)
     assert grant.endpoint == "" and "vision" in grant.why
-    assert notices(commands) == [("no_candidate", "g/write asking for 'agent'")]
+    assert notices(commands) == [("no_candidate", "g/step asking for 'agent'")]
     assert notices(told.ready("c2", needs=("vision",))) == []
     assert told.state("c2") is CallState.RUNNING and told.on("a") == []
 

@@ -151,7 +151,7 @@ def test_time_spent_held_is_no_work() -> None:
     told = Teller(pool(endpoint("a", seats=1, step_s=0.02, prefill_s=0.0002)))
     told.ready("c0", run="other", node="o", at=0.0)
     told.run_started("r1", at=0.0)
-    told.node_started("n1", "write", step=1, at=0.0)
+    told.node_started("n1", "step", step=1, at=0.0)
     told.ready("c1", node="n1", at=0.0)
     told.endpoint("a").speed = 1.0
     told.ended("c0", at=50.0)
@@ -221,7 +221,7 @@ def test_without_steps_what_started_at_the_same_moment_started_together() -> Non
 def test_loops_of_a_topology() -> None:
     graph = Topology()
     for source, target in (
-        ("write", "test"),
+        ("step", "test"),
         ("test", "repair"),
         ("repair", "test"),
         ("test", "end"),
@@ -229,7 +229,7 @@ def test_loops_of_a_topology() -> None:
     ):
         graph.add_edge(source, target)
     assert graph.loop_of("test") == graph.loop_of("repair") == {"test", "repair"}
-    assert graph.loop_of("write") == frozenset() and graph.loop_of("solo") == {"solo"}
+    assert graph.loop_of("step") == frozenset() and graph.loop_of("solo") == {"solo"}
     other = Topology()
     other.restore(*graph.snapshot())
     assert other.followers == graph.followers
@@ -243,7 +243,7 @@ def test_feedback_reaches_each_answer_once() -> None:
     told.tell(Feedback(run=RunId("r1"), ok=False))
     told.tell(Feedback(run=RunId("unknown"), ok=False))
     counts = told.scheduler.snapshot()["foresight"]["confidence"]["counts"]
-    assert counts == [[["feedback", "g", "write", "small"], [0.0, 1.0]]]
+    assert counts == [[["feedback", "g", "step", "small"], [0.0, 1.0]]]
 
 
 def test_explain_finds_runs_by_a_beginning_and_says_what_is_wrong() -> None:

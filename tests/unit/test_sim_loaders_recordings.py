@@ -202,7 +202,7 @@ def test_runs_that_only_calls_tell_of(tmp_path: Path) -> None:
     told.ended("c1", at=6.0)
     told.ready("c2", at=9.0, run="p2")
     runs = from_journal(told.paths).runs
-    assert [(run.id, shape(run)) for run in runs] == [("p1", [("write", (), 1.0, 0.0)])]
+    assert [(run.id, shape(run)) for run in runs] == [("p1", [("step", (), 1.0, 0.0)])]
 
 
 def test_lengths_that_nobody_told_are_the_nodes_median(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.telling import Teller, endpoint, granted, grants, pool
 SMALL = {"step_s": 0.01, "prefill_s": 0.0}
 LARGE = {"step_s": 0.05, "prefill_s": 0.0}
 QUALITY = {"small": 0.6, "large": 0.9}
-LOOP = (("write", "write", "branch"), ("write", "__end__", "branch"))
+LOOP = (("step", "step", "branch"), ("step", "__end__", "branch"))
 
 
 def small_and_large(policy: str, *, seats: int = 4, **params: Any) -> Teller:
@@ -34,9 +34,9 @@ def small_and_large(policy: str, *, seats: int = 4, **params: Any) -> Teller:
 def teach(told: Teller, graph: str, *, rest_tokens: float = 600.0, output: float = 200.0) -> None:
     """What is left of runs of `graph`, and how long its answers are on each model."""
     for _ in range(300):
-        told.scheduler.foresight.rest_tokens.learn(Query(graph=graph, node="write"), rest_tokens)
+        told.scheduler.foresight.rest_tokens.learn(Query(graph=graph, node="step"), rest_tokens)
         for model in QUALITY:
-            place = Query(graph=graph, node="write", model=model)
+            place = Query(graph=graph, node="step", model=model)
             told.scheduler.foresight.output_tokens.learn(place, output)
 
 
@@ -47,7 +47,7 @@ def places(told: Teller, *calls: str) -> list[str]:
 
 def looping(told: Teller, *failed: str) -> None:
     """Run ``r1`` of a graph that writes again, in which the models of `failed` have failed."""
-    told.tell(GraphSeen(graph="g", nodes=("write",), edges=LOOP))
+    told.tell(GraphSeen(graph="g", nodes=("step",), edges=LOOP))
     told.run_started("r1")
     told.scheduler.books.runs[RunId("r1")].failed_models = failed
 
@@ -199,12 +199,12 @@ STOPPED = (
 def test_after_so_many_attempts_another_is_advised_against(policy: str) -> None:
     told = small_and_large(policy, attempts=2)
     looping(told)
-    advice = lambda: told.scheduler.worth_retrying(RunId("r1"), "write", told.now)  # noqa: E731
+    advice = lambda: told.scheduler.worth_retrying(RunId("r1"), "step", told.now)  # noqa: E731
     for name, node in (("c1", "n1"), ("c2", "n1"), ("other", "n2")):  # an attempt of two calls
-        told.ready(name, node=node, node_name="read" if name == "other" else "write")
+        told.ready(name, node=node, node_name="read" if name == "other" else "step")
         told.ended(name)
     assert advice()
-    told.ready("c3", node="n3", node_name="write")
+    told.ready("c3", node="n3", node_name="step")
     assert advice()  # asked, not answered
     told.ended("c3")
     assert not advice()
@@ -272,7 +272,7 @@ def test_cascade_takes_the_smallest_that_has_not_failed(failed: tuple[str, ...],
 def test_cascade_stops_when_the_largest_has_failed() -> None:
     told = small_and_large("cascade")
     looping(told)
-    advice = lambda: told.scheduler.worth_retrying(RunId("r1"), "write", told.now)  # noqa: E731
+    advice = lambda: told.scheduler.worth_retrying(RunId("r1"), "step", told.now)  # noqa: E731
     assert advice()
     told.ready("c1")
     told.ended("c1")
@@ -302,7 +302,7 @@ def test_cascade_caps_what_a_right_answer_is_worth_by_the_next_model_as_it_is_lo
     limits = told.scheduler.policy.rule._limits  # type: ignore[attr-defined]
     answers = [(1000, False)] * 5 + [(100, True)] * 40 + [(300, True)] * 4 + [(900, True)]
     for tokens, ok in answers:
-        limits.learn(Query(graph="g", node="write", model="small"), tokens, ok)
+        limits.learn(Query(graph="g", node="step", model="small"), tokens, ok)
     for place in range(40 if busy else 0):
         told.sent(f"b{place}", "l", run=f"b{place}")
     (grant,) = grants(told.ready("c1", run="r1"))

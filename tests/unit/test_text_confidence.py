@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 import pytest
 
-from headway.core.prompts import MOST_FEATURES, Sample, features
+from headway.core.prompts import MOST_DENSE, MOST_FEATURES, Sample, features
 from headway.core.protocols import Query
 from headway.predict.confidence import BaseRates
 from headway.predict.coverage import Coverage
@@ -185,7 +185,8 @@ def test_memory_is_bounded() -> None:
     for number in range(2 * MAX_PLACES):
         gate.judge(("g", str(number)), 0.5, 0.5, True)
     assert len(gate.saved()) <= MAX_PLACES
-    assert len(Sample(range(10 * MOST_FEATURES)).at) <= MOST_FEATURES
+    most = MOST_FEATURES + MOST_DENSE
+    assert len(Sample(range(10 * MOST_FEATURES)).at) <= most
 
 
 # -- the parts -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from headway.calling.fields import SYSTEM_ROLES, text_chars, texts
 from headway.calling.fields import Body as Body
 from headway.calling.fields import field as field
 from headway.core.pool import Pool
-from headway.core.prompts import features
+from headway.core.prompts import both_ends, features
 from headway.core.types import Need
 
 
@@ -41,12 +41,18 @@ def prompt_text(body: Body) -> str:
     return "\n".join(text for one in asked for text in texts(field(one, "content")))
 
 
-def prompt_features(body: Body, pool: Pool | None) -> tuple[int, ...]:
-    """What the request asks, as hashed words, if its pool name says ``send_text``; else nothing."""
+def prompt_told(body: Body, pool: Pool | None) -> tuple[tuple[int, ...], str]:
+    """What the request asks, as hashed words if its pool name says ``send_text``, and as both ends
+    of its text if there is an encoder; else nothing.
+    """
     model = body.get("model")
-    if pool is None or not any(one.name == model and one.send_text for one in pool.names):
-        return ()
-    return features(prompt_text(body))
+    declared = (
+        None if pool is None else next((one for one in pool.names if one.name == model), None)
+    )
+    if declared is None or not declared.send_text:
+        return (), ""
+    text = both_ends(prompt_text(body))
+    return features(text), text if declared.encode else ""
 
 
 def needs(body: Body) -> tuple[Need, ...]:

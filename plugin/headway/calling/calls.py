@@ -18,15 +18,17 @@ from headway.calling.body import (
     max_tokens,
     needs,
     prompt_chars,
-    prompt_features,
+    prompt_told,
 )
 from headway.calling.coverage import Coverage
+from headway.calling.kinds import error_kind
 from headway.calling.responses import is_preamble
 from headway.client import Route, Scheduling
 from headway.context import Scope
 from headway.core.facts import CallEnded, CallReady, FirstToken
 from headway.core.pool import EndpointSpec
 from headway.core.types import CallId, EndpointId, NodeId, Outcome
+from headway.wire.messages import Prompt
 
 TOOL_CALLS_KEPT = 4096
 ANSWERS_KEPT = 16_384
@@ -34,28 +36,6 @@ HOLD_LIMIT_S = 300.0
 ON_LOOP_HOLD_LIMIT_S = 0.05
 """The same for a synchronous call on an event loop: nothing else on the loop goes on meanwhile,
 not even the call whose end this one may be waiting for."""
-
-
-STATUS_DIGITS = 3
-
-
-def error_kind(error: BaseException) -> str:
-    """A short kind for an exception of the SDK, told apart by name as each SDK has its own."""
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return str(status)
-    # a server that has begun its stream can say it in an event only: vLLM with a full queue
-    code = str(getattr(error, "code", None))
-    if len(code) == STATUS_DIGITS and code.isdigit():
-        return code
-    name = type(error).__name__
-    if "Timeout" in name or isinstance(error, TimeoutError):
-        return "timeout"
-    if "Connect" in name or isinstance(error, ConnectionError):
-        return "connect"
-    if "Validation" in name or "Decode" in name:
-        return "parse"
-    return name
 
 
 def _hold_limit(*timeouts_s: float | None) -> float:
@@ -75,6 +55,7 @@ class Call:
         "_ask",
         "_calls",
         "_open",
+        "_text",
         "answer",
         "asked",
         "attempt",
@@ -90,12 +71,20 @@ class Call:
     )
 
     def __init__(
-        self, calls: "Calls", client: Scheduling, sdk: Any, scope: Scope, ask: CallReady, way: str
+        self,
+        calls: "Calls",
+        client: Scheduling,
+        sdk: Any,
+        scope: Scope,
+        ask: CallReady,
+        way: str,
+        text: str,
     ) -> None:
         self._calls = calls
         self._ask = ask
         self.asked = ask
         self._open = False
+        self._text = text
         self.client = client
         self.sdk = sdk
         self.scope = scope
@@ -141,6 +130,9 @@ class Call:
             run_age_s=now - self.scope.run_started,
             hold_limit_s=min(self._ask.hold_limit_s, hold_limit_s),
         )
+        if self._text:
+            prompt = Prompt(call=self.asked.call, attempt=self.attempt, text=self._text)
+            self.client.observe(prompt)
         return self.asked
 
     def sent(self, route: Route, *, unchanged: EndpointSpec | None = None) -> None:
@@ -264,6 +256,7 @@ class Calls:
         `body` is what the request says in OpenAI's form; `sdk` is the client object that will
         send it, where several may be nested.
         """
+        told, text = prompt_told(body, client.pool)
         ask = CallReady(
             call=CallId(uuid.uuid4().hex),
             attempt=0,
@@ -284,9 +277,9 @@ class Calls:
             models=scope.models,
             loop_model=self._loop_model(scope, answered_tool_calls(body)),
             hold_limit_s=_hold_limit(timeout_s, scope.timeout_s),
-            features=prompt_features(body, client.pool),
+            features=told,
         )
-        return Call(self, client, sdk, scope, ask, way)
+        return Call(self, client, sdk, scope, ask, way, text)
 
     def opened(self, call: Call) -> None:
         """An attempt begins: its node's end will close it."""

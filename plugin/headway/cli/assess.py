@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -11,6 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headway.cli.tell import wide_console
 from headway.core.errors import ConfigError
+from headway.encoding.encoder import Encoder, open_encoder
+
+if TYPE_CHECKING:
+    from headway.sim.assess.telling import Assessment
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="The folder of data sets.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Every number, as JSON.")]
@@ -22,8 +26,10 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Only this set; may be repeated.")
 ]
 SplitsOption = Annotated[int, typer.Option("--splits", min=1, help="Splits by task.")]
-LENGTHS, HORIZONS, CONFIDENCE = "assess", "horizons", "confidence"
-"""The parts of a page."""
+EncoderOption = Annotated[
+    Path | None,
+    typer.Option("--encoder", help="Judge confidence with this encoder of sentences besides."),
+]
 
 
 def assess(
@@ -32,12 +38,12 @@ def assess(
     page: PageOption = None,
     sets: SetOption = None,
     splits: SplitsOption = 5,
+    encoder: EncoderOption = None,
 ) -> None:
     """Judge predictors on recorded runs and labelled questions: ours beside the simple ones."""
     try:
         # of the extra `sim`, which other commands do without
-        from headway.sim.assess import confidence_run, ends, lengths, telling
-        from headway.sim.assess.sets import read_set
+        from headway.sim.assess import confidence_run, pages
         from headway.sim.report.marked import written
     except ImportError as error:
         raise ConfigError(
@@ -46,17 +52,36 @@ def assess(
     if not data.is_dir():
         raise ConfigError(f"{data}: there is no such folder")
     wanted, pairs = confidence_run.parted(sets)
-    parts = [*([LENGTHS, HORIZONS] if wanted else []), *([CONFIDENCE] if pairs else [])]
+    parts = pages.parts_of(wanted, pairs)
+    reader = None if encoder is None or not pairs else open_encoder(encoder)
     # a page without a place for what is found, and a file in no folder, are refused before the work
     if json_file is not None and not json_file.parent.is_dir():
         raise ConfigError(f"{json_file}: there is no folder for it")
     text = "" if page is None else written(_text_of(page), dict.fromkeys(parts, ""))
+    whole = _judged(wanted, pairs, data, splits, reader)
+    if page is not None:
+        try:
+            made = pages.contents(whole, parts, page.parent)
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
+        _write(page, written(text, made).encode())
+    if json_file is not None:
+        _write(json_file, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+
+
+def _judged(
+    wanted: list[str], pairs: list[str], data: Path, splits: int, encoder: Encoder | None
+) -> "Assessment":
+    """Every set, shown as it is done."""
+    from headway.sim.assess import confidence_run, ends, footprints, lengths, returns, telling
+    from headway.sim.assess.sets import read_set
+
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
-    found, left = [], []
+    found, left, reserved, waits = [], [], [], []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        steps = splits * len(lengths.FORECASTERS) + ends.forecasts(splits)
+        steps = splits * (len(lengths.FORECASTERS) + 1) + ends.forecasts(splits)
         task = progress.add_task("reading", total=len(wanted) * steps)
 
         def advance(doing: str) -> None:
@@ -69,17 +94,22 @@ def assess(
             for one in ends.assess_horizon(known, splits, clock=clock, advance=advance):
                 ends.show_horizon(console, one)
                 left.append(one)
-    judged = confidence_run.judge_pairs(pairs, data, splits=splits, clock=clock, console=console)
-    whole = telling.assessment(splits, lengths=found, horizons=left, confidences=judged)
-    made = {
-        LENGTHS: telling.markdown(whole),
-        HORIZONS: ends.horizon_page(telling.head(whole), whole.horizons),
-        CONFIDENCE: telling.confidence_markdown(whole),
-    }
-    if page is not None:
-        _write(page, written(text, {part: made[part] for part in parts}).encode())
-    if json_file is not None:
-        _write(json_file, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+            reserved.append(footprints.assess_footprint(known, splits, advance=advance))
+            footprints.show(console, reserved[-1])
+            if (pauses := returns.assess_returns(known, splits)) is not None:
+                returns.show(console, pauses)
+                waits.append(pauses)
+    judged = confidence_run.judge_pairs(
+        pairs, data, splits=splits, clock=clock, console=console, encoder=encoder
+    )
+    return telling.assessment(
+        splits,
+        lengths=found,
+        horizons=left,
+        confidences=judged,
+        footprints=reserved,
+        returns=waits,
+    )
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -250,6 +250,12 @@ RUNS = [
         wide=90,
         right=True,
     ),
+    Column(
+        title="back in",
+        cell=lambda row: seconds_told(row["back_s"]) if row.get("back_s") is not None else "-",
+        wide=130,
+        right=True,
+    ),
     Column(title="run", cell=lambda row: _name(row, "run"), wide=80),
 ]
 PREDICTIONS = [

@@ -42,6 +42,7 @@ from headway.wire.messages import (
     Granted,
     Hello,
     Pong,
+    Prompt,
     Welcome,
     encode_frame,
 )
@@ -84,9 +85,9 @@ class Client:
         return off_by_environment() or ((pool := self.pool) is not None and pool.mode == "off")
 
     def observe(self, fact: msgspec.Struct) -> None:
-        """Tell any fact, or a `Passed` or `Covered`. Never blocks, never raises."""
+        """Tell any fact, or a `Passed`, `Covered` or `Prompt`. Never blocks, never raises."""
         kind = type(fact)
-        if self.watchers:
+        if self.watchers and kind is not Prompt:  # for the daemon alone
             self.watchers.told(fact)
         try:
             if kind in FREQUENT:

@@ -25,7 +25,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `endpoint` None: send the request exactly as the user made it. `source` tells who
     decided: the daemon, or the client by the pool name's fallback or by spreading over
     the allowed endpoints; ``shadow``, ``off`` and ``none`` apply nothing. `output_tokens` is
-    the predicted length of the answer (0: not known).
+    the predicted length of the answer (0: not known), `forecasts` what is known of how good
+    predictions have been (empty: nothing).
     """
 
     endpoint: EndpointSpec | None
@@ -34,6 +35,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     held_s: Seconds = 0.0
     output_tokens: float = 0.0
+    forecasts: Mapping[str, float] = {}
 
     @property
     def applies(self) -> bool:
@@ -137,6 +139,7 @@ def granted_route(granted: Granted, spec: EndpointSpec | None) -> Route:
         why=granted.why,
         held_s=granted.held_s,
         output_tokens=granted.output_tokens,
+        forecasts=granted.forecasts,
     )
 
 

@@ -21,12 +21,12 @@ from headway.core.facts import (
 )
 from headway.core.pool import EndpointSpec, Pool
 from headway.core.types import EndpointId
-from headway.wire.messages import Covered, Passed
+from headway.wire.messages import Covered, Passed, Prompt
 
 TELLABLE = frozenset(
     {
         *(GraphSeen, RunStarted, RunEnded, NodeStarted, NodeEnded),
-        *(CallSent, FirstToken, CallEnded, Feedback, Passed, Covered),
+        *(CallSent, FirstToken, CallEnded, Feedback, Passed, Covered, Prompt),
     }
 )
 """What `observe` takes; a `CallReady` is asked, not told."""
@@ -47,7 +47,7 @@ class Scheduling(Protocol):
         """Whether calls pass untouched."""
 
     def observe(self, fact: msgspec.Struct) -> None:
-        """Tell a fact, or a `Passed` or `Covered`."""
+        """Tell a fact, or a `Passed`, `Covered` or `Prompt`."""
 
     def decide(self, ask: CallReady) -> Route:
         """What to do with one attempt of a call; may wait for its turn."""

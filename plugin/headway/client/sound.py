@@ -18,7 +18,7 @@ from headway.core.facts import (
     NodeStarted,
     RunStarted,
 )
-from headway.wire.messages import HEADER_BYTES, Covered, Passed, decode_client, encode_frame
+from headway.wire.messages import HEADER_BYTES, Covered, Passed, Prompt, decode_client, encode_frame
 
 LONGEST_HOLD_S = 86_400.0
 
@@ -36,7 +36,9 @@ _NUMBERS: dict[type[msgspec.Struct], tuple[str, ...]] = {
 _COUNTS_OF_SERVERS = ("prompt_tokens", "cached_tokens", "output_tokens")
 MOST_TOKENS = 1 << 40
 # Frequent facts (a node's start and end) hold only what integrations make themselves.
-_FROM_USERS = frozenset({GraphSeen, RunStarted, CallReady, CallSent, Feedback, Passed, Covered})
+_FROM_USERS = frozenset(
+    {GraphSeen, RunStarted, CallReady, CallSent, Feedback, Passed, Covered, Prompt}
+)
 
 
 def sound(fact: Told) -> Told:

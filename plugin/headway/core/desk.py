@@ -13,7 +13,7 @@ from headway.core.calls import Call, CallKey, CallState, CallStep
 from headway.core.candidates import candidates
 from headway.core.commands import Grant
 from headway.core.endpoints import Endpoint
-from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken
+from headway.core.facts import CallEnded, CallReady, CallSent, FirstToken, PromptEncoded
 from headway.core.graph import Run
 from headway.core.inflight import Load
 from headway.core.learning import Teacher
@@ -73,6 +73,8 @@ class CallDesk:
         node.prompt_tokens = node.prompt_tokens or call.prompt_tokens
         self.find_candidates(call, pool)
         call.rest_s, call.rest_tokens = self._view(at).horizon(call)
+        if ask.attempt <= 1:
+            self._teacher.call_opened(run, at)
         run.calls.append(call)
         self._books.calls[call.key] = call
         if ask.attempt > 1:
@@ -186,8 +188,16 @@ class CallDesk:
             uncached_tokens=uncached,
             had_room=endpoint.has_room(call.prompt_tokens + call.output.p90),
             rest_tokens=call.rest_tokens,
+            run=call.run,
         )
         endpoint.add(call.key, load)
+
+    def encoded(self, fact: PromptEncoded) -> None:
+        """What an open call asks is known better."""
+        call = self._books.calls.get((fact.call, fact.attempt))
+        if call is not None:
+            features = fact.features + call.ask.features
+            call.ask = msgspec.structs.replace(call.ask, features=features)
 
     def first_token(self, fact: FirstToken, at: Seconds) -> None:
         """An answer begins to arrive."""

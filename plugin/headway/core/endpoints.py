@@ -192,7 +192,7 @@ class Endpoint:
         return self.inflight.context_tokens(at)
 
     def kv_reserved(self) -> float:
-        """KV tokens that our calls may come to hold (prompt and P90 of the output, each)."""
+        """KV tokens that our calls will come to hold together (`footprint`)."""
         return self.inflight.kv_tokens
 
     def has_room(self, kv_need: float) -> bool:
@@ -206,7 +206,9 @@ class Endpoint:
         room = self.room
         if room is not None and self.sequences >= room:
             return False
-        return self.kv_tokens is None or self.kv_reserved() + kv_need <= self.kv_tokens
+        if self.kv_tokens is None or self.inflight.kv_bound + kv_need <= self.kv_tokens:
+            return True
+        return self.kv_reserved() + kv_need <= self.kv_tokens
 
     # -- time ----------------------------------------------------------------------------
 

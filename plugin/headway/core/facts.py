@@ -139,6 +139,17 @@ class CallSent(Fact, frozen=True, kw_only=True, tag="call_sent"):
     sent_s: Seconds = 0.0
 
 
+class PromptEncoded(Fact, frozen=True, kw_only=True, tag="prompt_encoded"):
+    """The shell's encoder has read what a call asks: its embedding as `core.prompts` tells it.
+
+    It comes when it is ready, most often after the decision: nothing waits for it by itself.
+    """
+
+    call: CallId
+    attempt: int
+    features: tuple[int, ...]
+
+
 class FirstToken(Fact, frozen=True, kw_only=True, tag="first_token"):
     """The first chunk of a streamed answer arrived."""
 
@@ -234,6 +245,7 @@ AnyFact = Union[
     NodeEnded,
     CallReady,
     CallSent,
+    PromptEncoded,
     FirstToken,
     CallEnded,
     Feedback,

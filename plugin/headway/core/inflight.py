@@ -10,10 +10,12 @@ sequences decoded at once.
 """
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass
 
 from headway.core.calls import CallKey
+from headway.core.footprint import Holding, peak_tokens
 from headway.core.pool import Profile
 from headway.core.types import Seconds
 
@@ -27,7 +29,7 @@ class Load:
 
     `rest_tokens` are the run's horizon (work in tokens) with this call; `had_room`: the engine was
     expected to start it at once. `begun` is the server's step count when it got a seat; None
-    while it stands in line.
+    while it stands in line. Calls of a `run` that are here together hold what they share once.
     """
 
     prompt_tokens: int
@@ -40,6 +42,7 @@ class Load:
     had_room: bool = True
     begun: float | None = None
     worn: bool = False
+    run: str = ""
 
 
 class InFlight:
@@ -59,6 +62,7 @@ class InFlight:
         "_line",
         "_line_tokens",
         "_number",
+        "_peak",
         "_step_s",
         "_steps",
         "_wears",
@@ -82,6 +86,7 @@ class InFlight:
         self._line: deque[CallKey] = deque()
         self._wears: list[tuple[float, int, CallKey]] = []
         self._least: tuple[Seconds, float] | None = None
+        self._peak: tuple[float, int, float] | None = None
 
     def __repr__(self) -> str:
         return f"InFlight({self.loads!r})"
@@ -92,9 +97,37 @@ class InFlight:
         return len(self.loads) - len(self._line)
 
     @property
-    def kv_tokens(self) -> float:
-        """KV tokens that the calls may come to hold (prompt and P90 of the output, each)."""
+    def kv_bound(self) -> float:
+        """KV tokens that the calls hold at the very most: prompt and P90 of the output, each."""
         return self._kv
+
+    @property
+    def kv_tokens(self) -> float:
+        """KV tokens that the calls come to hold together (`footprint.peak_tokens`), as foreseen
+        when one came or went last.
+        """
+        known = self._peak
+        if known is None or known[0] != self._steps or known[1] != len(self.loads):
+            peak = min(peak_tokens(self._holdings()), self._kv)
+            known = self._peak = (self._steps, len(self.loads), peak)
+        return known[2]
+
+    def _holdings(self) -> list[Holding]:
+        found = []
+        seen: set[str] = set()
+        for load in sorted(self.loads.values(), key=_ends_last):
+            written = 0.0 if load.begun is None else max(self._steps - load.begun, 0.0)
+            shared = load.run and load.run in seen
+            seen.add(load.run)
+            found.append(
+                Holding(
+                    prompt=load.uncached_tokens if shared else load.prompt_tokens,
+                    written=written,
+                    p50=load.output_tokens,
+                    p90=load.kv_tokens - load.prompt_tokens,
+                )
+            )
+        return found
 
     def pace(self, at: Seconds, profile: Profile, speed: float) -> None:
         """From `at` on steps take what `profile` says of the calls now seated, times `speed`."""
@@ -109,6 +142,7 @@ class InFlight:
             self._at = load.released_at
         self._advance(load.released_at)
         self.loads[key] = load
+        self._peak = None
         load.begun = None
         self._kv += load.kv_tokens
         if room is not None and self.seated > room:
@@ -128,6 +162,7 @@ class InFlight:
             self._clear()
             return load
         self._advance(at)
+        self._peak = None
         self._kv -= load.kv_tokens
         if load.begun is None:
             self._line.remove(key)
@@ -241,3 +276,9 @@ class InFlight:
             left = load.output_tokens * WORN_OUT_SHARE
             self._worn_left += left
             self._context += load.prompt_tokens + load.output_tokens
+
+
+def _ends_last(load: Load) -> float:
+    """For sorting: the call of a run that ends last keeps what they share."""
+    begun = math.inf if load.begun is None else load.begun
+    return -(begun + load.output_tokens)

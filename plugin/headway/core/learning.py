@@ -8,6 +8,7 @@ from headway.core.endpoints import Endpoint
 from headway.core.graph import Judgeable, Node, Run, Topology
 from headway.core.inflight import Load
 from headway.core.protocols import Foresight, Judged, Query
+from headway.core.returning import after, is_tool, returns_to
 from headway.core.types import Seconds
 from headway.core.verdicts import END, failed_models, failures_shown, successes_shown
 
@@ -66,6 +67,18 @@ class Teacher:
             share = ended.cached_tokens / ended.prompt_tokens
             self._foresight.prefix_share.learn(place, min(max(share, 0.0), 1.0))
 
+    def returned(self, run: Run, what: str, seconds: Seconds) -> None:
+        """The run is back from what it waited for (`returning`)."""
+        self._foresight.return_s.learn(returns_to(run, what), max(seconds, 0.0))
+
+    def call_opened(self, run: Run, at: Seconds) -> None:
+        """The run asks again: how long it was away since its last answer."""
+        last = run.calls[-1] if run.calls else None
+        if last is None or last.ended is None or last.closed_at is None:
+            return
+        if last.ended.outcome == "ok":
+            self.returned(run, after(last.ask.node_name), at - last.closed_at)
+
     def answer(self, run: Run, topology: Topology, node: Node | None, call: Call) -> None:
         """An answer came whose worth will show; one that calls tools is not finished."""
         if call.ended is None or call.ended.tool_calls or call.closed_at is None:
@@ -92,7 +105,9 @@ class Teacher:
         run.failed_models += tuple(one.model for one in failed)
 
     def node_ended(self, run: Run, node: Node) -> None:
-        """A node that fails after its call answered had no use for the answer."""
+        """A node that fails after its call answered had no use for the answer; a tool is back."""
+        if node.outcome == "ok" and node.ended_at is not None and is_tool(node):
+            self.returned(run, node.name, node.ended_at - node.started_at)
         if node.answer is None or node.outcome not in ("ok", "error"):
             return
         self._judge(run, node.answer, ok=node.outcome == "ok", source=JUDGED_BY_NODE)

@@ -112,6 +112,7 @@ def _run_told(view: View, run: Run, calls: _OpenCalls) -> dict[str, Any]:
     at_nodes = _open_nodes(run)
     rests = [_rest_s(view, run, node, calls) for node in at_nodes]
     names = sorted({node.name for node in at_nodes})
+    back = view.return_s(run)
     return {
         "run": _short(run.id),
         "graph": _short(run.graph),
@@ -120,6 +121,8 @@ def _run_told(view: View, run: Run, calls: _OpenCalls) -> dict[str, Any]:
         "age_s": age_s,
         "deadline_left_s": None if deadline_s is None else deadline_s - age_s,
         "rest_s": max(rests, default=None),
+        "back_s": None if back is None else back.p50,
+        "back_p90_s": None if back is None else back.p90,
         "running": calls.running.get(run.id, 0),
         "waiting": calls.waiting.get(run.id, 0),
     }

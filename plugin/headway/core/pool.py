@@ -68,7 +68,8 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class PoolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model name that clients ask for and the models that may answer it, in the user's order.
 
-    With `send_text` clients tell what a prompt says, as hashed words.
+    With `send_text` clients tell what a prompt says, as hashed words, and with `encode` as the text
+    itself too, for the daemon's encoder, for which a question waits up to `wait_for_confidence_s`.
     """
 
     name: str
@@ -76,6 +77,8 @@ class PoolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fallback: str = ""
     switch_in_loop: bool = False
     send_text: bool = False
+    encode: bool = False
+    wait_for_confidence_s: Seconds = 0.0
     idle_grace_s: Seconds = 2.0
 
 

@@ -1,10 +1,12 @@
 """What a prompt's text says, as small whole numbers: hashed n-grams, a few shapes, hashed words.
 
-The text itself goes no further than this file. Words (lower case, numbers as zeros, symbols as
-themselves) and pairs of neighbours are hashed into `GRAMS` places with their counts; `SHAPES`
-are what can be counted about the text; `WORDS` say which words there are, for those who ask
-whether they know them. Hashed is not secret: who has a list of words can tell which of them may
-be in a prompt. Order beyond pairs is lost.
+For these the text itself goes no further than this file. Words (lower case, numbers as zeros,
+symbols as themselves) and pairs of neighbours are hashed into `GRAMS` places with their counts;
+`SHAPES` are what can be counted about the text; `WORDS` say which words there are, for those who
+ask whether they know them. Hashed is not secret: who has a list of words can tell which of them
+may be in a prompt. Order beyond pairs is lost.
+
+Where an encoder has read the text (`headway.encoding`), its embedding is told in the same form.
 
 Pure Python; what it takes, with the forecasts made of it, is in docs/prediction.md. Source: ours.
 """
@@ -28,7 +30,10 @@ SHAPES = (
     "foreign",
     "options",
 )
-WIDTH = GRAMS + len(SHAPES)
+DENSE_FROM = GRAMS + len(SHAPES)
+MOST_DENSE = 1024
+"""Of an embedding at most so many numbers are told; encoders of sentences have 384 to 1,024."""
+WIDTH = DENSE_FROM + MOST_DENSE
 """Places that a head has weights for."""
 WORDS_FROM = 1 << 14
 WORDS = 1 << 15
@@ -43,6 +48,8 @@ _SHAPE_RANGE = 4.0
 """Shapes are cut to within it and told in steps of 1/32."""
 _SHAPE_WEIGHT = 0.3
 """Keeps the few shapes from drowning the n-grams, which have unit length all together."""
+_DENSE_WEIGHT = 1.0
+"""Length of an embedding beside the n-grams', which is 1."""
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _OPTION = re.compile(r"(?m)^\(?[A-J][).]")
 _COUNT_WEIGHTS = (0.0, *(1.0 + math.log(count) for count in range(1, _LEVELS + 1)))
@@ -53,8 +60,7 @@ def features(text: str) -> tuple[int, ...]:
 
     Shapes come first, then known words, then n-grams: what is cut is the last.
     """
-    if len(text) > HEAD_CHARS + TAIL_CHARS:
-        text = f"{text[:HEAD_CHARS]} \x1f {text[-TAIL_CHARS:]}"
+    text = both_ends(text)
     words = _words(text)
     counts: dict[int, int] = {}
     known: set[int] = set()
@@ -75,11 +81,33 @@ def features(text: str) -> tuple[int, ...]:
     return tuple(found[:MOST_FEATURES])
 
 
+def both_ends(text: str) -> str:
+    """What is read of a text: of a long one its beginning and its end."""
+    if len(text) <= HEAD_CHARS + TAIL_CHARS:
+        return text
+    return f"{text[:HEAD_CHARS]} \x1f {text[-TAIL_CHARS:]}"
+
+
+def embedded(vector: Sequence[float]) -> tuple[int, ...]:
+    """An embedding in the form of `features`: each number in steps of 1/32 of their usual size.
+
+    Of one that says nothing (no length, or none that is finite) it is empty.
+    """
+    vector = vector[:MOST_DENSE]
+    size = math.sqrt(sum([value * value for value in vector]))
+    if not 0.0 < size < math.inf:
+        return ()
+    usual = math.sqrt(len(vector)) / size
+    return tuple(
+        (DENSE_FROM + place) << 8 | _level(value * usual) for place, value in enumerate(vector)
+    )
+
+
 class Sample:
     """A text's features as a head uses them: `at` and `value` of its weights, `words` to know.
 
-    Made of what `features` gave. Numbers that cannot be are left out, and so is what comes
-    after the first `MOST_FEATURES`.
+    Made of what `embedded` and `features` gave. Numbers that cannot be are left out, and so is
+    what comes after as many as both may give.
     """
 
     __slots__ = ("at", "value", "words")
@@ -89,13 +117,16 @@ class Sample:
         self.value = array("f")
         self.words = array("H")
         shapes: list[tuple[int, float]] = []
+        dense: list[tuple[int, float]] = []
         weights: list[float] = []
-        for number in told[:MOST_FEATURES]:
+        for number in told[: MOST_FEATURES + MOST_DENSE]:
             place, level = number >> 8, number & _LEVELS
             if 0 <= place < GRAMS:
                 self.at.append(place)
                 weights.append(_COUNT_WEIGHTS[level])
-            elif GRAMS <= place < WIDTH:
+            elif DENSE_FROM <= place < WIDTH:
+                dense.append((place, _shape(level)))
+            elif GRAMS <= place < DENSE_FROM:
                 shapes.append((place, _shape(level)))
             elif WORDS_FROM <= place < WORDS_FROM + WORDS:
                 self.words.append(place - WORDS_FROM)
@@ -104,6 +135,10 @@ class Sample:
         for place, value in shapes:
             self.at.append(place)
             self.value.append(value * _SHAPE_WEIGHT)
+        part = _DENSE_WEIGHT / math.sqrt(len(dense) or 1)
+        for place, value in dense:
+            self.at.append(place)
+            self.value.append(value * part)
 
     def saved(self) -> list[bytes]:
         """Itself in plain types."""

@@ -11,7 +11,7 @@ import msgspec
 
 from headway.core.commands import Score
 from headway.core.past import Past
-from headway.core.types import EndpointId
+from headway.core.types import EndpointId, Seconds
 
 if TYPE_CHECKING:
     from headway.core.facts import Event
@@ -78,6 +78,14 @@ class Predictor(Protocol):
         ...
 
 
+class Lasting(Predictor, Protocol):
+    """Predicts a time that passes while it is waited for."""
+
+    def left(self, query: Query, passed: Seconds) -> Estimate:
+        """What is still to come of it, `passed` seconds after its beginning; learns nothing."""
+        ...
+
+
 class Confidence(Protocol):
     """Predicts whether a model's answer suffices at a place in a graph."""
 
@@ -122,6 +130,11 @@ class Foresight(Protocol):
     @property
     def prefix_share(self) -> Predictor:
         """Share of a prompt cached where the run's last call was served."""
+        ...
+
+    @property
+    def return_s(self) -> Lasting:
+        """Seconds until a run that waits for a tool or a person comes back (`core.returning`)."""
         ...
 
     @property

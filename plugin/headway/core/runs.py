@@ -8,6 +8,7 @@ from headway.core.calls import Call, CallState
 from headway.core.facts import CallReady, Feedback, GraphSeen, NodeEnded, NodeStarted, RunStarted
 from headway.core.graph import Node, Run
 from headway.core.learning import Teacher
+from headway.core.returning import PERSON
 from headway.core.types import ClientId, NodeId, Outcome, RunId, Seconds
 
 EXPLORING_SHARE = 0.05
@@ -74,6 +75,8 @@ class RunKeeper:
             run.state, run.outcome, run.ended_at = "ended", "interrupted", run.paused_at
             self._books.end(run)
             return False
+        if run.paused_at is not None:
+            self._teacher.returned(run, PERSON, at - run.paused_at)
         run.resume(at, client)
         if fact.run != run.id:
             self._books.known_as(run, fact.run)

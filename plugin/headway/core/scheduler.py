@@ -31,6 +31,7 @@ from headway.core.facts import (
     NodeEnded,
     NodeStarted,
     PoolSet,
+    PromptEncoded,
     RunEnded,
     RunStarted,
     TimerFired,
@@ -106,6 +107,7 @@ class Scheduler:
             CallSent: lambda fact, client, at: self._desk.sent(fact, client, self.pool, at),
             FirstToken: lambda fact, _client, at: self._desk.first_token(fact, at),
             CallEnded: lambda fact, _client, at: self._desk.ended(fact, at),
+            PromptEncoded: lambda fact, _client, _at: self._desk.encoded(fact),
             Feedback: lambda fact, _client, _at: self._runs.feedback(fact),
             ClientLost: self._client_lost,
             EndpointSeen: self._endpoint_seen,
@@ -207,6 +209,18 @@ class Scheduler:
     def overview(self, at: Seconds) -> dict[str, Any]:
         """The queue, the open runs, and prediction against outcome."""
         return overview(self.view(at), self.books)
+
+    def trust(self) -> dict[str, float]:
+        """How each predictor has done of late, by ``predictor.measure``; what is not known is left.
+
+        The same that a policy reads in its view's `foresight.records()`.
+        """
+        return {
+            f"{record['predictor']}.{measure}": float(value)
+            for record in self.foresight.records()
+            for measure, value in record.items()
+            if measure not in ("predictor", "judged") and value is not None
+        }
 
     # -- runs, nodes, calls ----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from headway.core.endpoints import Endpoint
 from headway.core.graph import Run, Topology
 from headway.core.pool import Pool
 from headway.core.protocols import Estimate, Foresight, Judged, Query
+from headway.core.returning import waits_for
 from headway.core.types import EndpointId, RunId, Seconds
 from headway.core.verdicts import failed_models, rounds_left
 
@@ -156,6 +157,14 @@ class View:
                 output = max(output, self.foresight.rest_tokens.estimate(around).p50)
             run = run.parent
         return rest_s, call.prompt_tokens + TOKENS_OF_WORK_PER_OUTPUT * output
+
+    def return_s(self, run: Run) -> Estimate | None:
+        """Seconds until a run that waits for a tool or a person asks again; None if it does not.
+
+        A graph inside a graph is asked about by itself.
+        """
+        waits = waits_for(run, self.at)
+        return None if waits is None else self.foresight.return_s.left(*waits)
 
     def draw(self, *names: object) -> float:
         """A number in [0, 1) that is always the same for these names under this seed.

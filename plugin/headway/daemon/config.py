@@ -42,6 +42,7 @@ class Config:
     seed: int
     emulate: Any
     notes: tuple[str, ...]
+    encoder: Path | None = None
 
     @property
     def source(self) -> str:
@@ -92,6 +93,7 @@ def config_of(
         seed=file.policy.seed,
         emulate=file.emulate,
         notes=(*notes, *_notes(file)),
+        encoder=path.parent / Path(file.encoder).expanduser() if file.encoder else None,
     )
 
 
@@ -192,6 +194,8 @@ def _pool(file: FileSection) -> Pool:
                 fallback=entry.fallback,
                 switch_in_loop=entry.switch_in_loop,
                 send_text=entry.send_text,
+                encode=entry.send_text and bool(file.encoder),
+                wait_for_confidence_s=entry.wait_for_confidence_ms / 1000.0,
                 idle_grace_s=entry.idle_grace_s,
             )
             for name, entry in file.models.items()
@@ -230,7 +234,6 @@ def _endpoint(section: EndpointSection) -> EndpointSpec:
 
 _IDLE_KEYS = {
     "endpoints": ("rpm", "tpm", "price"),
-    "models": ("wait_for_confidence_ms",),
     "classes": ("weight", "least_share"),
 }
 """Keys of a section that are read and kept but do not change a decision yet."""
@@ -259,11 +262,20 @@ def _doubts(file: FileSection) -> Iterable[str]:
             f"told no urgency{nearest(engine, known)}"
         )
 
+    told = [name for name, entry in file.models.items() if entry.send_text]
+    if file.encoder and not told:
+        yield "`encoder` reads nothing: no pool name says `send_text: true`"
+    waiting = [name for name, entry in file.models.items() if entry.wait_for_confidence_ms]
+    if vain := [name for name in waiting if not file.encoder or name not in told]:
+        yield (
+            f"`wait_for_confidence_ms` of {', '.join(vain)} waits for nothing: it takes an "
+            "`encoder` and `send_text: true`"
+        )
+
 
 def _idle(file: FileSection) -> tuple[str, ...]:
     sections: dict[str, list[BaseModel]] = {
         "endpoints": list(file.endpoints),
-        "models": list(file.models.values()),
         "classes": list(file.classes.values()),
     }
     idle = [

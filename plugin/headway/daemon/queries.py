@@ -126,6 +126,8 @@ async def _reload(daemon: "Daemon", args: Body) -> Body:
     for note in config.notes:
         if note not in before.notes:
             log.warning("%s", note)
+    if config.encoder != before.encoder:
+        log.warning("another `encoder` takes a restart of the daemon")
     daemon.config = config
     await daemon.pool_changed()
     return {"changed": changed, "endpoints": len(pool.endpoints), "notes": list(config.notes)}

@@ -182,6 +182,7 @@ class FileSection(Section):
     classes: dict[Name, ClassSection] = {}
     tenants: dict[Name, TenantSection] = {}
     policy: PolicySection = PolicySection()
+    encoder: str = ""
     emulate: Any = None
 
     @field_validator("models", mode="before")

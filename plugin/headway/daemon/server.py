@@ -16,10 +16,11 @@ import msgspec
 
 from headway.client.paths import encode_pool_view, pool_view_path, read_pool_view
 from headway.core.errors import ConfigError, FrameError, HeadwayError
-from headway.core.facts import ClientLost, EndpointSeen, Fact
+from headway.core.facts import CallReady, ClientLost, EndpointSeen, Fact
 from headway.core.types import ClientId, Mode, Seconds
 from headway.daemon.config import Config
 from headway.daemon.connection import Connection
+from headway.daemon.encoding import PromptDesk
 from headway.daemon.files import learned_path, write_private
 from headway.daemon.learned import load_learned, save_learned
 from headway.daemon.queries import answer
@@ -35,6 +36,7 @@ from headway.wire.messages import (
     Hello,
     Passed,
     PoolView,
+    Prompt,
     Query,
     Reply,
     Welcome,
@@ -101,6 +103,7 @@ class Daemon:
         self._servers: list[asyncio.AbstractServer] = []
         self._lock: Lock | None = None
         self._scraper: Scraper | None = None
+        self._prompts: PromptDesk | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._shell: Shell | None = None
@@ -130,6 +133,8 @@ class Daemon:
         listening, self._lock = listen(options.socket)
         try:
             self._shell = self._new_shell()
+            if self.config.encoder is not None:
+                self._prompts = PromptDesk(self.config.encoder, tell=self._shell.tell)
             await self._serve(listening)
         except BaseException:
             await self.stop()
@@ -162,6 +167,9 @@ class Daemon:
         if self._scraper is not None:
             await self._scraper.stop()
             self._scraper = None
+        if self._prompts is not None:
+            await self._prompts.stop()
+            self._prompts = None
         for server in self._servers:
             server.close()
         for connection in list(self._connections.values()):
@@ -217,7 +225,13 @@ class Daemon:
 
     def said(self, connection: Connection, message: ClientMessage) -> None:
         """A fact, a count or a question."""
-        if isinstance(message, Fact):
+        if isinstance(message, CallReady) and self._prompts is not None:
+            wait_s = self.shell.pool.name(message.pool_name).wait_for_confidence_s
+            self._prompts.asked(connection.client, message, wait_s=wait_s)
+        elif isinstance(message, Prompt):
+            if self._prompts is not None:
+                self._prompts.heard(message)
+        elif isinstance(message, Fact):
             self.shell.tell(message, connection.client)
         elif isinstance(message, Passed):
             self.books.passed_by(message)
@@ -231,6 +245,8 @@ class Daemon:
     def closed(self, connection: Connection) -> None:
         """The lease ended."""
         self._connections.pop(connection.client, None)
+        if self._prompts is not None:
+            self._prompts.lost(connection.client)
         if not self._stopping.is_set():
             self.shell.tell(ClientLost(), connection.client)
 

@@ -62,6 +62,9 @@ class SchedulerLike(Protocol):
     def overview(self, at: Seconds) -> dict[str, Any]:
         """The queue, the open runs, and prediction against outcome."""
 
+    def trust(self) -> dict[str, float]:
+        """How each predictor has done of late."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -276,6 +279,7 @@ class Shell:
                     why=command.why,
                     apply=self.mode == "on",
                     output_tokens=command.output_tokens,
+                    forecasts=self._scheduler.trust(),
                 ),
             )
         elif isinstance(command, SetTimer):

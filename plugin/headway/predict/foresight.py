@@ -2,14 +2,19 @@
 
 from typing import Any
 
-from headway.core.protocols import Confidence, Predictor
+from headway.core.protocols import Confidence, Lasting, Predictor
 from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
-from headway.predict.quantiles import Level, ShrunkQuantiles, prefix_share
+from headway.predict.quantiles import Level, ShrunkQuantiles, prefix_share, return_time
 from headway.predict.text_confidence import TextConfidence
-from headway.predict.trust import CheckedChances, Guarded
+from headway.predict.trust import CheckedChances, Guarded, GuardedReturns
 
-PRIORS = {"output_tokens": (200.0, 800.0), "rest_s": (10.0, 40.0), "rest_tokens": (600.0, 2400.0)}
+PRIORS = {
+    "output_tokens": (200.0, 800.0),
+    "rest_s": (10.0, 40.0),
+    "rest_tokens": (600.0, 2400.0),
+    "return_s": (2.0, 30.0),
+}
 """P50 and P90 of each quantity before anything was seen."""
 USUAL: tuple[Level, ...] = ((), ("graph",))
 """What stands in for a predictor that errs: what is usual in the graph."""
@@ -21,7 +26,7 @@ class OnlineForesight:
     def __init__(self, quality: dict[str, float]) -> None:
         self._lengths = OutputLength()
         self._horizons = Horizons({name: PRIORS[name] for name in ("rest_s", "rest_tokens")})
-        self._guards = {
+        self._guards: dict[str, Guarded] = {
             name: Guarded(inner, ShrunkQuantiles(levels=USUAL, prior=PRIORS[name]))
             for name, inner in (
                 ("output_tokens", self._lengths),
@@ -32,6 +37,11 @@ class OnlineForesight:
         self.output_tokens: Predictor = self._guards["output_tokens"]
         self.rest_s: Predictor = self._guards["rest_s"]
         self.rest_tokens: Predictor = self._guards["rest_tokens"]
+        self._returns = GuardedReturns(
+            return_time(), ShrunkQuantiles(levels=USUAL, prior=PRIORS["return_s"])
+        )
+        self._guards["return_s"] = self._returns
+        self.return_s: Lasting = self._returns
         self.prefix_share: Predictor = prefix_share()
         self.confidence: Confidence = CheckedChances(TextConfidence(quality))
 
@@ -50,6 +60,7 @@ class OnlineForesight:
             "output_tokens": self._lengths.snapshot(),
             "horizons": self._horizons.snapshot(),
             "guards": {name: guard.guard_snapshot() for name, guard in self._guards.items()},
+            "return_s": self._returns.inner.snapshot(),
             "prefix_share": self.prefix_share.snapshot(),
             "confidence": self.confidence.snapshot(),
         }
@@ -64,5 +75,7 @@ class OnlineForesight:
             self._horizons.restore(snapshot["horizons"])
         for name, saved in snapshot.get("guards", {}).items():
             self._guards[name].restore_guard(saved)
+        if "return_s" in snapshot:
+            self._returns.inner.restore(snapshot["return_s"])
         self.prefix_share.restore(snapshot["prefix_share"])
         self.confidence.restore(snapshot["confidence"])

@@ -5,10 +5,12 @@ are mixed with those of the level above by sample count (`n / (n + SHRINK)`),
 so a new node starts with what its graph shows and soon stands on its own.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from headway.core.protocols import Estimate, Query
-from headway.predict.window import QuantileWindow
+from headway.predict.roles import PRIORS, kind_of
+from headway.predict.window import QuantileWindow, at_place
 
 SHRINK = 4.0
 """Samples at which a level weighs as much as the level above it."""
@@ -28,8 +30,9 @@ Level = tuple[str, ...]
 class ShrunkQuantiles:
     """Predicts a quantity by quantiles on nested levels of a `Query`.
 
-    `levels` names the fields of each level, general first. `prior` holds the
-    (p50, p90) believed before anything was seen. Visits from `most_visits` on are taken together.
+    `levels` names the fields of each level, general first; ``kind`` is what the node's name says of
+    itself (`roles`). `prior` holds the (p50, p90) believed before anything was seen, `priors` those
+    of kinds. Visits from `most_visits` on are taken together.
     """
 
     def __init__(
@@ -37,9 +40,11 @@ class ShrunkQuantiles:
         *,
         levels: tuple[Level, ...],
         prior: tuple[float, float],
+        priors: Mapping[str, tuple[float, float]] | None = None,
         most_visits: int = MAX_VISIT,
     ) -> None:
         self._levels = levels
+        self._priors = priors or {}
         self._most_visits = most_visits
         self._prior = prior
         self._windows: dict[tuple[str, ...], QuantileWindow] = {}
@@ -52,6 +57,7 @@ class ShrunkQuantiles:
         if chain is not None:
             return chain
         names = dict(zip(("graph", "node", "visit", "model"), map(str, place), strict=True))
+        names["kind"] = kind_of(query.node)
         keys = [
             (str(depth), *(names[name] for name in level))
             for depth, level in enumerate(self._levels)
@@ -94,9 +100,35 @@ class ShrunkQuantiles:
                 if not left:
                     break
         else:
-            p50 += left * self._prior[0]
-            p90 += left * self._prior[1]
+            prior = self._prior
+            if self._priors:
+                prior = self._priors.get(kind_of(query.node), prior)
+            p50 += left * prior[0]
+            p90 += left * prior[1]
         return Estimate(p50=p50, p90=p90 if p90 > p50 else p50, samples=samples)
+
+    def left(self, query: Query, passed: float) -> Estimate:
+        """What is still to come when `passed` has come and there is no end yet; learns nothing.
+
+        By the values that were larger, mixed like those of `estimate`. Of what has gone on for
+        longer than anything known, as much again (P50) and nine times as much (P90): so goes a
+        Pareto tail of index 1.
+        """
+        if passed <= 0.0:
+            return self.estimate(query)
+        p50 = p90 = 0.0
+        samples, share = 0, 1.0
+        for window in reversed(self._chain(query, learning=False)):
+            if larger := window.left(passed):
+                size, last = len(larger), len(larger) - 1
+                samples = samples or size
+                beyond = share * SHRINK / (size + SHRINK)
+                p50 += (share - beyond) * at_place(larger, 0.5 * last)
+                p90 += (share - beyond) * at_place(larger, 0.9 * last)
+                share = beyond
+        p50 += share * passed
+        p90 += share * 9.0 * passed
+        return Estimate(p50=p50, p90=max(p90, p50), samples=samples)
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
@@ -126,17 +158,20 @@ class ShrunkQuantiles:
 def output_length() -> ShrunkQuantiles:
     """Output tokens of a call, per (graph, node, model), then visit.
 
-    The model alone comes first: what a model writes elsewhere is the best guess for a new node.
+    The model alone comes first: what it writes elsewhere, at nodes whose names are of the same
+    kind above all, is the best guess for a new node.
     """
     return ShrunkQuantiles(
         levels=(
             (),
             ("model",),
+            ("model", "kind"),
             ("graph", "node"),
             ("graph", "node", "model"),
             ("graph", "node", "model", "visit"),
         ),
         prior=(200.0, 800.0),
+        priors=PRIORS,
     )
 
 
@@ -150,6 +185,11 @@ def rest_of_run(prior: tuple[float, float]) -> ShrunkQuantiles:
         levels=((), ("graph",), ("graph", "node"), ("graph", "node", "visit")),
         prior=prior,
     )
+
+
+def return_time() -> ShrunkQuantiles:
+    """Seconds until a run that waits for a tool or a person comes back, per (graph, tool)."""
+    return ShrunkQuantiles(levels=((), ("graph",), ("graph", "node")), prior=(2.0, 30.0))
 
 
 def prefix_share() -> ShrunkQuantiles:

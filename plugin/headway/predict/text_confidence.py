@@ -23,7 +23,7 @@ from headway.predict.gate import Gate
 from headway.predict.head import Head
 from headway.predict.slopes import logit, sigmoid
 
-FORMAT = 1
+FORMAT = 2
 """Of the snapshot's part about texts; of another one only the base rates are taken."""
 MAX_MODELS = 12
 MAX_PAIRS = 64

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from headway.core.protocols import Confidence, Estimate, Predictor, Query
+from headway.core.protocols import Confidence, Estimate, Lasting, Predictor, Query
+from headway.core.types import Seconds
 
 EVERY = 4
 """Of so many outcomes one is judged: a forecast more for each would cost too much."""
@@ -163,6 +164,19 @@ class Guarded:
         self._plain.restore(snapshot["plain"])
         self._trust.restore(snapshot["trust"])
         self._since = int(snapshot["since"])
+
+
+class GuardedReturns(Guarded):
+    """`Guarded` for times that can be asked for while they pass."""
+
+    def __init__(self, inner: Lasting, plain: Lasting) -> None:
+        super().__init__(inner, plain)
+        self._lasting, self._plain_lasting = inner, plain
+
+    def left(self, query: Query, passed: Seconds) -> Estimate:
+        """What is still to come of a time of which `passed` seconds are over."""
+        used = self._lasting if self.record.trusted else self._plain_lasting
+        return used.left(query, passed)
 
 
 class Calibration:

@@ -41,10 +41,14 @@ class QuantileWindow:
         assert found is not None
         return found
 
+    def left(self, passed: float) -> list[float]:
+        """By how much the values that were larger than `passed` exceed it, in order."""
+        return sorted(value - passed for value in self._recent if value > passed)
+
     def _refresh(self) -> None:
         ordered = sorted(self._recent)
         last = len(ordered) - 1
-        self._pair = (_at(ordered, 0.5 * last), _at(ordered, 0.9 * last))
+        self._pair = (at_place(ordered, 0.5 * last), at_place(ordered, 0.9 * last))
         self._new = 0
 
     def saved(self) -> list[Any]:
@@ -74,7 +78,8 @@ class QuantileWindow:
         return window
 
 
-def _at(ordered: list[float], place: float) -> float:
+def at_place(ordered: list[float], place: float) -> float:
+    """The value at `place` (from 0) of ordered ones, linear between neighbours."""
     low = int(place)
     if low + 1 >= len(ordered):
         return ordered[-1]

@@ -60,6 +60,17 @@ class Covered(Message, frozen=True, kw_only=True, tag="covered"):
     count: int = 1
 
 
+class Prompt(Message, frozen=True, kw_only=True, tag="prompt"):
+    """What an attempt asks, for the daemon's encoder; told before its `CallReady`.
+
+    Not a fact: no text reaches the scheduler or its journal.
+    """
+
+    call: CallId
+    attempt: int
+    text: str
+
+
 class Query(Message, frozen=True, kw_only=True, tag="query"):
     """An operator's question or order (``status``, ``explain``, ``mode``, ``reload``...)."""
 
@@ -91,7 +102,8 @@ class Granted(Message, frozen=True, kw_only=True, tag="granted"):
 
     No `endpoint`: nothing in the pool can serve it, use the fallback. Not
     `apply`: the daemon is in shadow mode, send the request as it was.
-    `output_tokens` is the predicted length of the answer.
+    `output_tokens` is the predicted length of the answer; `forecasts` say how the predictors
+    behind the decision have done of late, by ``predictor.measure``.
     """
 
     call: CallId
@@ -103,6 +115,7 @@ class Granted(Message, frozen=True, kw_only=True, tag="granted"):
     why: str
     apply: bool = True
     output_tokens: float = 0.0
+    forecasts: dict[str, float] = {}
 
 
 class PoolView(Message, frozen=True, kw_only=True, tag="pool_view"):
@@ -135,6 +148,7 @@ ClientMessage = Union[
     Hello,
     Passed,
     Covered,
+    Prompt,
     Query,
     Ping,
     GraphSeen,

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headway.core.errors import ConfigError, nearest
+from headway.encoding.encoder import Encoder
 from headway.sim.assess.confidence_tables import AssessedPair, assessed, show_pair
 from headway.sim.assess.judging import judge_split
-from headway.sim.assess.labelled import PAIRS, read_pair, split_questions
+from headway.sim.assess.labelled import PAIRS, read_by, read_pair, split_questions
 from headway.sim.assess.sets import SETS
 
 
@@ -33,6 +34,7 @@ def judge_pairs(
     splits: int,
     clock: Callable[[], float],
     console: Console,
+    encoder: Encoder | None = None,
 ) -> tuple[AssessedPair, ...]:
     """Each labelled set on its splits, shown as it is done. Raises `ConfigError`."""
     found = []
@@ -42,12 +44,19 @@ def judge_pairs(
         for name in names:
             known = read_pair(name, folder)
             judged = []
+            about, encode_ms = "", 0.0
+            if encoder is not None:
+                progress.update(task, description=f"{name}, encoding")
+                began = clock()
+                known = read_by(encoder, known)
+                about = encoder.about
+                encode_ms = 1e3 * (clock() - began) / len(known.questions)
             for split in range(splits):
                 progress.update(task, description=f"{name}, split {split + 1}")
                 train, test = split_questions(known.questions, split)
                 judged.append(judge_split(train, test, has_lengths=known.has_lengths, clock=clock))
                 progress.advance(task)
-            one = assessed(known, judged)
+            one = assessed(known, judged, encoder=about, encode_ms=encode_ms)
             show_pair(console, one)
             found.append(one)
     return tuple(found)

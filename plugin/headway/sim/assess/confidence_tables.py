@@ -30,7 +30,10 @@ ORDERS: dict[str, tuple[str, float, str]] = {
 
 
 class AssessedPair(msgspec.Struct, frozen=True, kw_only=True):
-    """Confidence on one labelled set and pair of models, split by split."""
+    """Confidence on one labelled set and pair of models, split by split.
+
+    `encode_ms` is what `encoder` took for a prompt, in batches.
+    """
 
     set_name: str
     source: str
@@ -38,9 +41,13 @@ class AssessedPair(msgspec.Struct, frozen=True, kw_only=True):
     large: str
     questions: int
     splits: tuple[JudgedSplit, ...]
+    encoder: str = ""
+    encode_ms: float = 0.0
 
 
-def assessed(known: LabelledSet, splits: list[JudgedSplit]) -> AssessedPair:
+def assessed(
+    known: LabelledSet, splits: list[JudgedSplit], *, encoder: str = "", encode_ms: float = 0.0
+) -> AssessedPair:
     """The set's splits under its name."""
     return AssessedPair(
         set_name=known.name,
@@ -49,6 +56,8 @@ def assessed(known: LabelledSet, splits: list[JudgedSplit]) -> AssessedPair:
         large=known.pair.large,
         questions=len(known.questions),
         splits=tuple(splits),
+        encoder=encoder,
+        encode_ms=encode_ms,
     )
 
 
@@ -57,7 +66,7 @@ def show_pair(console: Console, found: AssessedPair) -> None:
     table = Table(title=f"{found.set_name}: confidence, {found.questions} questions")
     for title in ("forecaster", *_chance_titles()):
         table.add_column(title, justify="left" if title == "forecaster" else "right")
-    for name in FORECASTERS:
+    for name in _forecasters(found):
         table.add_row(name, *_chances(found, name, spread=False))
     console.print(table)
     if not found.splits[0].frontiers:
@@ -84,7 +93,7 @@ def _lines(found: tuple[AssessedPair, ...], code: str) -> Iterator[str]:
         yield from _sizes(one)
         yield "\n" + _row(["forecaster", *_chance_titles()])
         yield "| --- |" + " ---: |" * len(_chance_titles())
-        for name in FORECASTERS:
+        for name in _forecasters(one):
             yield _row([name, *_chances(one, name, spread=True)])
         if one.splits[0].frontiers:
             ratio = fmean(split.cost_ratio for split in one.splits)
@@ -93,6 +102,11 @@ def _lines(found: tuple[AssessedPair, ...], code: str) -> Iterator[str]:
             yield "| --- |" + " ---: |" * len(ORDERS)
             for name in one.splits[0].frontiers:
                 yield _row([name, *_frontiers(one, name, spread=True)])
+
+
+def _forecasters(found: AssessedPair) -> list[str]:
+    """Those that were judged, in the order of the tables."""
+    return [name for name in FORECASTERS if name in found.splits[0].scores]
 
 
 def _sizes(found: AssessedPair) -> Iterator[str]:
@@ -116,6 +130,8 @@ def _sizes(found: AssessedPair) -> Iterator[str]:
         f"{fmean(one.learn_us for one in took) / 1e3:.2f} ms, what was learned of both "
         f"{fmean(one.state_bytes for one in took) / 1e6:.1f} MB"
     )
+    if found.encoder:
+        yield f"* the encoder ({found.encoder}) takes {found.encode_ms:.1f} ms a prompt, in batches"
 
 
 def _chance_titles() -> list[str]:

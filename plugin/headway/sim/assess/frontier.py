@@ -87,8 +87,11 @@ def frontiers(
     *,
     predicted: tuple[Column, Column],
     line: tuple[float, float],
+    encoded: Told | None = None,
 ) -> dict[str, Frontier]:
-    """By order of questions. `told` holds ``headway`` and ``tf-idf``, `line` is `shrunk`'s."""
+    """By order of questions. `told` holds ``headway`` and ``tf-idf``, `line` is `shrunk`'s;
+    `encoded` is Headway's with an encoder.
+    """
     small_ok, large_ok = (
         np.array([getattr(one, name) for one in test], dtype=np.float64)
         for name in ("small_ok", "large_ok")
@@ -107,6 +110,9 @@ def frontiers(
         "cheapest first": -more,
         "clairvoyant": worth(large_ok - small_ok, (large_paid - small_paid).clip(1.0)),
     }
+    if encoded is not None:
+        by_encoder = np.array(encoded.large) - np.array(encoded.small)
+        priorities["gain / cost, encoder"] = worth(by_encoder, more)
     start = (small_paid.sum(), small_ok.mean())
     end = (large_paid.sum(), large_ok.mean())
     steps = (large_ok - small_ok) / len(test), large_paid - small_paid
@@ -121,10 +127,13 @@ def frontiers(
     )
     failed = small_ok == 0.0
     again = large_ok[failed] / len(test), large_paid[failed]
-    for name, priority in (
-        ("escalation", np.array(told["headway"].after) / large_cost[failed]),
-        ("escalation, cheapest first", -large_cost[failed]),
-    ):
+    escalations = {
+        "escalation": np.array(told["headway"].after) / large_cost[failed],
+        "escalation, cheapest first": -large_cost[failed],
+    }
+    if encoded is not None:
+        escalations["escalation, encoder"] = np.array(encoded.after) / large_cost[failed]
+    for name, priority in escalations.items():
         curves[name] = curve(priority, start, success=again[0], cost=again[1])
     rival = curves["gain / cost, shrunk"]
     return {name: _frontier(one, start, end, rival) for name, one in curves.items()}

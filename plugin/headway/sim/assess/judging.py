@@ -23,8 +23,20 @@ from headway.sim.assess.frontier import (
     frontiers,
     shrunk,
 )
+from headway.sim.assess.labelled import KnownQuestion
 
-FORECASTERS = ("constant", "kind", "tf-idf", "headway", "headway, ungated", "clairvoyant")
+ENCODED = "headway + encoder"
+FORECASTERS = (
+    "constant",
+    "kind",
+    "tf-idf",
+    "headway",
+    "headway, ungated",
+    ENCODED,
+    f"{ENCODED}, ungated",
+    "clairvoyant",
+)
+"""Those with an encoder only where one has read the texts."""
 OUTCOMES = ("small", "large", "after failure")
 
 
@@ -56,6 +68,11 @@ def judge_split(
     told = {name: make(train, test) for name, make in SIMPLE.items()}
     told["headway"], told["headway, ungated"] = reader.believed(test), reader.ungated(test)
     reader.time(test)
+    if train[0].embedding:
+        taught, asked = _encoded(train), _encoded(test)
+        by_encoder = Reader(taught, clock=clock)
+        told[ENCODED] = by_encoder.believed(asked)
+        told[f"{ENCODED}, ungated"] = by_encoder.ungated(asked)
     costs = reader.costs
     found: dict[str, Frontier] = {}
     if has_lengths:
@@ -64,10 +81,11 @@ def judge_split(
             told,
             predicted=Lengths(train).cost(test),
             line=shrunk(reader.foretold),
+            encoded=told.get(ENCODED),
         )
     timed = sorted(costs.forecast_us)
     return JudgedSplit(
-        scores={name: _scores(told[name], train, test) for name in FORECASTERS},
+        scores={name: _scores(told[name], train, test) for name in FORECASTERS if name in told},
         frontiers=found,
         cost_ratio=_cost_ratio(test) if has_lengths else 0.0,
         took=Took(
@@ -77,6 +95,13 @@ def judge_split(
             state_bytes=costs.state_bytes,
         ),
     )
+
+
+def _encoded(questions: Questions) -> list[KnownQuestion]:
+    """As a daemon with an encoder sees them: embeddings before the hashed words."""
+    return [
+        msgspec.structs.replace(one, features=one.embedding + one.features) for one in questions
+    ]
 
 
 def _scores(told: Told, train: Questions, test: Questions) -> dict[str, ChanceScores]:

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import msgspec
 
 from headway.core.errors import ConfigError, nearest
-from headway.core.prompts import features
+from headway.core.prompts import both_ends, embedded, features
+from headway.encoding.encoder import Encoder
 from headway.sim.loaders import load
 from headway.sim.loaders.labels import LARGE, SMALL
 
@@ -18,7 +19,10 @@ GRAPH, NODE = "questions", "answer"
 
 
 class KnownQuestion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A prompt and how two models did on it. Tokens are 0 where nobody told."""
+    """A prompt and how two models did on it. Tokens are 0 where nobody told.
+
+    `embedding` is what an encoder made of the text, in the form of features (empty: none read it).
+    """
 
     text: str
     features: tuple[int, ...]
@@ -28,6 +32,7 @@ class KnownQuestion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     large_ok: bool
     small_tokens: int
     large_tokens: int
+    embedding: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,16 @@ def read_pair(name: str, folder: Path) -> LabelledSet:
     if not questions:
         raise ConfigError(f"{name}: no question has labels of both models")
     return LabelledSet(name=name, source=trace.source, pair=pair, questions=tuple(questions))
+
+
+def read_by(encoder: Encoder, known: LabelledSet) -> LabelledSet:
+    """The set with an embedding for each question."""
+    vectors = encoder.encode([both_ends(one.text) for one in known.questions])
+    questions = tuple(
+        msgspec.structs.replace(one, embedding=embedded(vector))
+        for one, vector in zip(known.questions, vectors, strict=True)
+    )
+    return replace(known, questions=questions)
 
 
 def split_questions(

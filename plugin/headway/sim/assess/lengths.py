@@ -4,13 +4,14 @@ Each learns from the train half, run after run. On the test half only the runs t
 revealed, call by call: what was learned stays as it was.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headway.core.protocols import Predictor, Query
 from headway.predict.length import OutputLength
 from headway.predict.quantiles import output_length
+from headway.sim.assess.boosted import Boosted, installed
 from headway.sim.assess.measures import Scores, scores
 from headway.sim.assess.sets import KnownCall, KnownRun
 from headway.sim.statistics import percentile
@@ -135,9 +136,11 @@ def simple(truth: Truth) -> dict[str, Callable[[], Forecaster]]:
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     **simple(output_tokens),
     "sketch": lambda: _Predicted(output_length()),
+    **({"boosted trees": Boosted} if installed() else {}),
     "headway": _ours,
     "clairvoyant": lambda: Clairvoyant(output_tokens),
 }
+"""Trees where LightGBM is installed, which nothing of ours needs."""
 
 
 def query_of(run: KnownRun, place: int) -> Query:
@@ -166,8 +169,33 @@ def judge(
     forecaster = make()
     for run in train:
         forecaster.teach(run)
-    p50, p90, truth, of_run, of_role, took = [], [], [], [], [], []
+    found = list(foreseen(forecaster, test, clock=clock))
+    calls = [test[one.run].calls[one.place] for one in found]
     numbers: dict[str, int] = {}
+    return scores(
+        p50=[one.p50 for one in found],
+        p90=[one.p90 for one in found],
+        truth=[float(call.output_tokens) for call in calls],
+        runs=[one.run for one in found],
+        roles=[numbers.setdefault(call.role, len(numbers)) for call in calls],
+        forecast_us=[one.took_us for one in found],
+    )
+
+
+class Foreseen(NamedTuple):
+    """A forecast of one call: the run by its number, the call by its place in it."""
+
+    run: int
+    place: int
+    p50: float
+    p90: float
+    took_us: float
+
+
+def foreseen(
+    forecaster: Forecaster, test: Sequence[KnownRun], *, clock: Callable[[], float] = lambda: 0.0
+) -> Iterator[Foreseen]:
+    """Every call of the runs, of which only what came before it is revealed."""
     for number, run in enumerate(test):
         asked = 0
         for place, call in enumerate(run.calls):
@@ -176,10 +204,4 @@ def judge(
                 asked += 1
             began = clock()
             low, high = forecaster.foresee(run, place)
-            took.append(1e6 * (clock() - began))
-            p50.append(low)
-            p90.append(high)
-            truth.append(float(call.output_tokens))
-            of_run.append(number)
-            of_role.append(numbers.setdefault(call.role, len(numbers)))
-    return scores(p50=p50, p90=p90, truth=truth, runs=of_run, roles=of_role, forecast_us=took)
+            yield Foreseen(number, place, low, high, 1e6 * (clock() - began))

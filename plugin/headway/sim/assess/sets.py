@@ -9,13 +9,17 @@ import msgspec
 
 from headway.core.errors import ConfigError, nearest
 from headway.core.past import History, Past
+from headway.core.types import Seconds
 from headway.sim.bodies import prepared
 from headway.sim.loaders import load
 from headway.sim.trace import TraceRun
 
 
 class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One call as a scheduler meets it, after the `past` of its run; and the tokens it wrote."""
+    """One call as a scheduler meets it, after the `past` of its run; and the tokens it wrote.
+
+    Before it the run waited `tool_s` for tools or `think_s` for a person (0: nobody told).
+    """
 
     role: str
     visit: int
@@ -23,6 +27,8 @@ class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     prompt_tokens: int
     output_tokens: int
     past: Past | None = None
+    tool_s: Seconds = 0.0
+    think_s: Seconds = 0.0
 
 
 class KnownRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,6 +89,8 @@ def _known(run: TraceRun) -> KnownRun:
             step=node.step,
             prompt_tokens=node.plan.prompt_tokens,
             output_tokens=node.plan.output_tokens,
+            tool_s=node.plan.tool_s,
+            think_s=node.plan.think_s,
         )
         for node in body.nodes
         if node.plan.prompt_tokens

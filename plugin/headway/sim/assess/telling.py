@@ -8,8 +8,10 @@ from rich.console import Console
 from headway import __version__
 from headway.sim.assess.confidence_tables import AssessedPair, pairs_markdown
 from headway.sim.assess.ends import AssessedHorizon
+from headway.sim.assess.footprints import AssessedFootprint
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import Scores
+from headway.sim.assess.returns import AssessedReturns
 from headway.sim.assess.sets import KnownSet, halves
 from headway.sim.assess.tables import page_table, terminal_table
 from headway.sim.provenance import commit
@@ -47,6 +49,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     lengths: tuple[Assessed, ...]
     horizons: tuple[AssessedHorizon, ...] = ()
     confidences: tuple[AssessedPair, ...] = ()
+    footprints: tuple[AssessedFootprint, ...] = ()
+    returns: tuple[AssessedReturns, ...] = ()
 
 
 def assessment(
@@ -55,6 +59,8 @@ def assessment(
     lengths: Sequence[Assessed],
     horizons: Sequence[AssessedHorizon],
     confidences: Sequence[AssessedPair],
+    footprints: Sequence[AssessedFootprint] = (),
+    returns: Sequence[AssessedReturns] = (),
 ) -> Assessment:
     """All of it, by the code as it is."""
     return Assessment(
@@ -64,6 +70,8 @@ def assessment(
         lengths=tuple(lengths),
         horizons=tuple(horizons),
         confidences=tuple(confidences),
+        footprints=tuple(footprints),
+        returns=tuple(returns),
     )
 
 

@@ -1,0 +1,1 @@
+"""Encoders of sentences: local models that turn a prompt into numbers. The only room for them."""

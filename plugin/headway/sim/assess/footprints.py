@@ -1,0 +1,163 @@
+"""KV footprints foreseen on recorded runs: what is reserved for calls together, and what they held.
+
+Some calls of different runs are put together as a server would hold them, each somewhere on its
+way. From forecasts of their lengths alone it is said how much they will hold; then they write
+what they really wrote, a token a step, and free what they hold when they end.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+import msgspec
+from rich.console import Console
+
+from headway.core.footprint import OVERFLOW, Holding, peak_tokens
+from headway.sim.assess.lengths import FORECASTERS, foreseen
+from headway.sim.assess.sets import KnownCall, KnownSet, halves
+from headway.sim.assess.tables import page_table, terminal_table
+
+TOGETHER = (4, 16)
+"""Calls in a batch."""
+BATCHES = 1000
+RESERVED_COLUMNS: dict[str, tuple[str, str]] = {
+    **{f"reserved_{size}": (f"{size} calls: reserved / held", ".3f") for size in TOGETHER},
+    **{f"overflow_{size}": (f"{size} calls: held more", ".3f") for size in TOGETHER},
+}
+
+
+class ReservedScores(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to reserve on one split, for batches of 4 and of 16 calls.
+
+    `reserved` is over what the batch held at its worst moment (mean), `overflow` the share of
+    batches that held more than was reserved.
+    """
+
+    reserved_4: float
+    reserved_16: float
+    overflow_4: float
+    overflow_16: float
+
+
+class AssessedFootprint(msgspec.Struct, frozen=True, kw_only=True):
+    """Footprints on one set: by way of reserving, scores by split."""
+
+    set_name: str
+    source: str
+    calls: int
+    scores: dict[str, tuple[ReservedScores, ...]]
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A call on its way: what is foreseen of it, and what it will really write."""
+
+    holding: Holding
+    output_tokens: int
+
+
+_Foretold = tuple[KnownCall, float, float]
+"""A call, and P50 and P90 of its length."""
+Way = Callable[[Sequence[_Seen], float], float]
+"""What is reserved for a batch, by the longest answer of the train half."""
+
+
+def _longest_each(batch: Sequence[_Seen], longest: float) -> float:
+    return sum(one.holding.prompt + longest for one in batch)
+
+
+def _p90_each(batch: Sequence[_Seen], longest: float) -> float:
+    return sum(one.holding.prompt + max(one.holding.p90, one.holding.written) for one in batch)
+
+
+def _quantile(batch: Sequence[_Seen], longest: float) -> float:
+    return peak_tokens([one.holding for one in batch])
+
+
+def _clairvoyant(batch: Sequence[_Seen], longest: float) -> float:
+    return held(batch)
+
+
+WAYS: dict[str, Way] = {
+    "the longest answer each": _longest_each,
+    "P90 each": _p90_each,
+    f"headway: {1 - OVERFLOW:.0%} of the sum": _quantile,
+    "clairvoyant": _clairvoyant,
+}
+
+
+def held(batch: Sequence[_Seen]) -> float:
+    """KV tokens at the worst moment, if all write a token a step and free theirs at their end."""
+    left = sorted(
+        (one.output_tokens - one.holding.written, one.holding.prompt + one.holding.written)
+        for one in batch
+    )
+    worst, size = 0.0, sum(base for _, base in left)
+    for place, (steps, base) in enumerate(left):
+        worst = max(worst, size + (len(left) - place) * steps)
+        size -= base
+    return worst
+
+
+def assess_footprint(
+    known: KnownSet, splits: int, *, advance: Callable[[str], None]
+) -> AssessedFootprint:
+    """Every way of reserving on every split; `advance` is told of each."""
+    scores: dict[str, list[ReservedScores]] = {name: [] for name in WAYS}
+    for split in range(splits):
+        advance(f"{known.name}, footprints, split {split + 1}")
+        train, test = halves(known.runs, split)
+        longest = float(max(call.output_tokens for run in train for call in run.calls))
+        forecaster = FORECASTERS["headway"]()
+        for run in train:
+            forecaster.teach(run)
+        calls = [
+            (test[one.run].calls[one.place], one.p50, one.p90) for one in foreseen(forecaster, test)
+        ]
+        rng = Random(f"footprint/{split}")
+        batches = {size: [_batch(calls, size, rng) for _ in range(BATCHES)] for size in TOGETHER}
+        for name, way in WAYS.items():
+            scores[name].append(_scores(batches, way, longest))
+    return AssessedFootprint(
+        set_name=known.name,
+        source=known.source,
+        calls=sum(len(run.calls) for run in known.runs),
+        scores={name: tuple(done) for name, done in scores.items()},
+    )
+
+
+def show(console: Console, found: AssessedFootprint) -> None:
+    """One table, means over the splits."""
+    title = f"{found.set_name}: KV footprints, {found.calls} calls"
+    console.print(terminal_table(title, RESERVED_COLUMNS, found.scores))
+
+
+def footprint_page(head: str, found: Sequence[AssessedFootprint]) -> str:
+    """The tables, with the spread over the splits; `head` says how they were made."""
+    return "\n".join(_lines(head, found)) + "\n"
+
+
+def _lines(head: str, found: Sequence[AssessedFootprint]) -> Iterator[str]:
+    yield head
+    for one in found:
+        yield f"\n### {one.set_name}\n"
+        yield f"{one.calls} calls, {BATCHES} batches of each size. {one.source}.\n"
+        yield from page_table(RESERVED_COLUMNS, one.scores)
+
+
+def _batch(calls: Sequence[_Foretold], size: int, rng: Random) -> list[_Seen]:
+    """Calls drawn by how long they are there, each at some moment of its time."""
+    weights = [call.output_tokens for call, _, _ in calls]
+    found = []
+    for call, p50, p90 in rng.choices(calls, weights=weights, k=size):
+        written = float(rng.randrange(call.output_tokens))
+        holding = Holding(prompt=float(call.prompt_tokens), written=written, p50=p50, p90=p90)
+        found.append(_Seen(holding=holding, output_tokens=call.output_tokens))
+    return found
+
+
+def _scores(batches: dict[int, list[list[_Seen]]], way: Way, longest: float) -> ReservedScores:
+    found: dict[str, float] = {}
+    for size, some in batches.items():
+        pairs = [(way(batch, longest), held(batch)) for batch in some]
+        found[f"reserved_{size}"] = sum(reserved / real for reserved, real in pairs) / len(pairs)
+        found[f"overflow_{size}"] = sum(real > reserved for reserved, real in pairs) / len(pairs)
+    return ReservedScores(**found)
