@@ -24,7 +24,7 @@ grep -q 'headway\[daemon\]' "$work/err" || { echo "no hint at the daemon extra:"
 
 echo "full install: the suite from the wheel, less what is slow or reads the source tree"
 "$python" -m venv "$work/full"
-"$work/full/bin/pip" install --quiet "headway[samples,vllm] @ file://$wheel" pytest pytest-asyncio pytest-timeout hypothesis
+"$work/full/bin/pip" install --quiet "headway[samples,vllm,encoder] @ file://$wheel" onnx pytest pytest-asyncio pytest-timeout hypothesis
 cp -r tests docs README.md "$work"
 sed -n '/^\[tool.pytest.ini_options\]/,/^$/p' pyproject.toml >"$work/pyproject.toml"
 (cd "$work" && full/bin/python -c '
