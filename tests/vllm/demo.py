@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import httpx
 from rich.console import Console
 
 from headway.engine import EngineProfile
-from headway_samples.demo.arms import HEADWAY, ROUTER_HEADWAY
+from headway_samples.demo.arms import HEADWAY, ROUTER_HEADWAY, parse_arms
 from headway_samples.demo.command import finish
 from headway_samples.demo.plan import Plan
 from headway_samples.demo.play import play
@@ -37,7 +37,7 @@ STEP_S = {SMALL: 0.02, MIDDLE: 0.06, LARGE: 0.16}
 PREFILL_TOKENS_S = {SMALL: 8000, MIDDLE: 2700, LARGE: 1000}
 SEATS = {SMALL: 6, MIDDLE: 6, LARGE: 8}
 ARMS = ("simple-shuffle", "least-busy", "static", "large-only", HEADWAY, ROUTER_HEADWAY)
-QUICK_ARMS = ("least-busy", HEADWAY)
+QUICK_ARMS = ("least-busy", HEADWAY, ROUTER_HEADWAY)
 
 
 def truth(model: str) -> EngineProfile:
@@ -134,7 +134,7 @@ def _slipped(now: Lateness, before: Lateness | None) -> float:
 
 
 def plan_of(*, quick: bool, seed: int) -> Plan:
-    """All arms, or two with too few runs to compare."""
+    """All arms, or some with too few runs to compare."""
     return Plan(
         speedup=SPEEDUP,
         pilot_speedup=SPEEDUP,
@@ -152,10 +152,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vllm.demo", description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, default=Path("demo-vllm.png"))
-    parser.add_argument("--quick", action="store_true", help="two arms, too few runs to compare")
+    parser.add_argument("--quick", action="store_true", help="few arms, too few runs to compare")
+    parser.add_argument("--arms", default="", help="which arms, with commas between them")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     plan, console = plan_of(quick=given.quick, seed=given.seed), Console()
+    if given.arms:
+        plan = replace(plan, arms=parse_arms(given.arms))
     check_installed(plan.arms)
     servers = [
         PacedServer(

@@ -82,6 +82,19 @@ def length_of(messages: list[BaseMessage]) -> int:
     return max(LEAST_TOKENS, round(TOKENS_SHARE * expected))
 
 
+def answered_by(said: Any, told: dict[str, Any] | None) -> str:
+    """The model that wrote an answer. LiteLLM's Router names the group that was asked, and which of
+    its deployments answered, whose ids are the models' here. Raises `ValueError` if nobody says it.
+    """
+    metadata = said.response_metadata
+    names = (metadata.get("model_id"), metadata.get("model_name"), (told or {}).get("model_name"))
+    for name in names:
+        model = str(name or "").rpartition("/")[2]
+        if model in SKILLS:
+            return model
+    raise ValueError(f"an answer of no model of the pool: {[name for name in names if name]}")
+
+
 class Fated(AroundChat):
     """`inner`, with answers of the length and worth that the samples' skill model gives them.
 
@@ -120,8 +133,7 @@ class Fated(AroundChat):
         said: Any = result.generations[0].message
         if form is not None:
             check_form(said.text, form)
-        model = said.response_metadata.get("model_name") or (result.llm_output or {})["model_name"]
-        fate = answers.answer(request_of(model.rpartition("/")[2], messages))
+        fate = answers.answer(request_of(answered_by(said, result.llm_output), messages))
         # counts and names are the server's
         message = spoken(
             fate,

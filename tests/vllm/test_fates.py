@@ -46,6 +46,23 @@ def prompt(sample: str, role: str, task: int = 0, attempt: int = 1, part: str = 
     return HumanMessage(f"do it\n\n{marker}")
 
 
+class Routed(Noise):
+    """As LiteLLM's Router tells it: the group that was asked, and which deployment answered."""
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
+        result = await super()._agenerate(messages, **kwargs)
+        message: Any = result.generations[0].message
+        message.response_metadata = {"model_name": "agent", "model_id": self.name_told}
+        return result
+
+
+async def test_a_router_tells_its_deployment_and_nobody_is_an_error() -> None:
+    messages: list[BaseMessage] = [prompt("code_generation", "write")]
+    assert (await Fated(inner=Routed(name_told=LARGE, asked=[])).ainvoke(messages)).text
+    with pytest.raises(ValueError, match="no model of the pool"):
+        await Fated(inner=Routed(name_told="another", asked=[])).ainvoke(messages)
+
+
 @pytest.mark.parametrize("name", [LARGE, f"hosted_vllm/{LARGE}"])
 async def test_the_worth_is_that_of_the_model_that_answered(name: str) -> None:
     inner = Noise(name_told=name, asked=[])
