@@ -92,7 +92,7 @@ class OnnxEncoder:
         self._tokenizer.enable_truncation(max_length=_most_tokens(folder))
         self._tokenizer.enable_padding()
         self._inputs = [one.name for one in self._session.get_inputs()]
-        self.about = f"{file} by onnxruntime {onnxruntime.__version__}"
+        self.about = f"{folder.name} by onnxruntime {onnxruntime.__version__}"
 
     def encode(self, texts: Sequence[str]) -> list[Vector]:
         """A vector of length 1 for each text."""
@@ -143,7 +143,7 @@ class SentenceEncoder:
             )
         except Exception as error:
             raise ConfigError(f"encoder {folder}: cannot be read: {error}") from error
-        self.about = f"{folder} by sentence-transformers {__version__}"
+        self.about = f"{folder.name} by sentence-transformers {__version__}"
 
     def encode(self, texts: Sequence[str]) -> list[Vector]:
         """A vector of length 1 for each text."""
