@@ -4,7 +4,7 @@ They are fitted once on the train half, on all that `headway.predict.length` may
 nothing later: what a larger model, which a daemon would have to fit anew, is worth.
 """
 
-import importlib.util
+import importlib
 import math
 from typing import Any
 
@@ -25,8 +25,12 @@ QUANTILES = (0.5, 0.9)
 
 
 def installed() -> bool:
-    """Whether there is a LightGBM to try."""
-    return importlib.util.find_spec("lightgbm") is not None
+    """Whether there is a LightGBM to try, with the system's libraries that it needs."""
+    try:
+        importlib.import_module("lightgbm")
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 class Boosted:
