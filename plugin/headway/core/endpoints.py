@@ -172,10 +172,12 @@ class Endpoint:
     @property
     def fits(self) -> int | None:
         """How many calls like those it has the server holds at once, by seats and by KV."""
-        room, count = self.room, len(self.inflight.loads)
+        room, count, inflight = self.room, len(self.inflight.loads), self.inflight
         if self.kv_tokens is None or count < 2:
             return room
-        held = max(int(self.kv_tokens * count / max(self.inflight.kv_tokens, 1.0)), 1)
+        if room is not None and self.kv_tokens * count >= room * inflight.kv_bound:
+            return room  # even if each held its most; working out what they hold takes longer
+        held = max(int(self.kv_tokens * count / max(inflight.kv_tokens, 1.0)), 1)
         return held if room is None else min(room, held)
 
     @property
@@ -203,12 +205,10 @@ class Endpoint:
         """
         if not self.inflight.loads:
             return True
-        room = self.room
-        if room is not None and self.sequences >= room:
+        if (room := self.room) is not None and self.sequences >= room:
             return False
-        if self.kv_tokens is None or self.inflight.kv_bound + kv_need <= self.kv_tokens:
-            return True
-        return self.kv_reserved() + kv_need <= self.kv_tokens
+        known, most = self.kv_tokens, self.inflight.kv_bound + kv_need
+        return known is None or most <= known or self.kv_reserved() + kv_need <= known
 
     # -- time ----------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ class InFlight:
         self._line: deque[CallKey] = deque()
         self._wears: list[tuple[float, int, CallKey]] = []
         self._least: tuple[Seconds, float] | None = None
-        self._peak: tuple[float, int, float] | None = None
+        self._peak: float | None = None
 
     def __repr__(self) -> str:
         return f"InFlight({self.loads!r})"
@@ -106,11 +106,9 @@ class InFlight:
         """KV tokens that the calls come to hold together (`footprint.peak_tokens`), as foreseen
         when one came or went last.
         """
-        known = self._peak
-        if known is None or known[0] != self._steps or known[1] != len(self.loads):
-            peak = min(peak_tokens(self._holdings()), self._kv)
-            known = self._peak = (self._steps, len(self.loads), peak)
-        return known[2]
+        if self._peak is None:
+            self._peak = min(peak_tokens(self._holdings()), self._kv)
+        return self._peak
 
     def _holdings(self) -> list[Holding]:
         found = []
@@ -142,7 +140,6 @@ class InFlight:
             self._at = load.released_at
         self._advance(load.released_at)
         self.loads[key] = load
-        self._peak = None
         load.begun = None
         self._kv += load.kv_tokens
         if room is not None and self.seated > room:
@@ -162,7 +159,6 @@ class InFlight:
             self._clear()
             return load
         self._advance(at)
-        self._peak = None
         self._kv -= load.kv_tokens
         if load.begun is None:
             self._line.remove(key)
@@ -256,8 +252,8 @@ class InFlight:
             self._fresh_end -= load.begun + load.output_tokens
 
     def _advance(self, at: Seconds) -> None:
-        """Count the steps until `at`."""
-        self._least = None
+        """Count the steps until `at`. What was worked out before holds no more."""
+        self._least = self._peak = None
         if at > self._at:
             self._steps += (at - self._at) / self._step_s
             self._at = at
