@@ -58,6 +58,7 @@ async def test_hello_is_answered_with_the_pool_and_a_call_with_ack_and_grant(
         assert await peer.next() == Ack(call=call().call, attempt=1)
         granted = await peer.next()
         assert isinstance(granted, Granted)
+        assert granted.forecasts == {"output_tokens.order": 0.75}  # as the scheduler tells it
         assert (granted.endpoint, granted.model, granted.apply) == ("a", "small", True)
 
 

@@ -11,7 +11,9 @@ from headway.cli.assess import assess
 from headway.core.errors import ConfigError
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import scores
-from headway.sim.assess.sets import KnownCall, KnownRun, halves, read_set
+from headway.sim.assess.returns import assess_returns
+from headway.sim.assess.sets import KnownCall, KnownRun, KnownSet, halves, read_set
+from headway.sim.assess.starts import assess_start
 
 
 def test_measures_by_hand() -> None:
@@ -106,6 +108,7 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
     page.write_text(
         "before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nbetween\n"
+        "<!-- starts: too -->\nold\n<!-- starts end -->\n"
         "<!-- footprints: too -->\nold\n<!-- footprints end -->\n"
         "<!-- returns: too -->\nold\n<!-- returns end -->\n"
         "<!-- horizons: too -->\nold\n<!-- horizons end -->\nafter\n"
@@ -123,6 +126,63 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     assert told.startswith("before\n") and "<!-- assess end -->\nbetween\n" in told
     assert told.endswith("<!-- horizons end -->\nafter\n") and "autocoderover: steps left" in told
     assert "| clairvoyant | 1.000" in told and "old" not in told
+    for picture in ("prediction-lengths.png", "prediction-horizons.png"):
+        assert f"(results/{picture})" in told
+        assert (tmp_path / "results" / picture).read_bytes().startswith(b"\x89PNG")
+    (start,), (footprint,) = whole["starts"], whole["footprints"]
+    assert set(start["scores"]) == {"names unread", "headway: names read"}
+    assert all(one["reserved_4"] == 1.0 for one in footprint["scores"]["clairvoyant"])
+    assert whole["returns"] == []  # this set tells of no pauses
+
+
+def test_what_a_node_is_called_is_a_start() -> None:
+    def run(number: int, names: tuple[str, ...]) -> KnownRun:
+        lengths = {"route": 20, "judge": 25, "draft": 900, "report": 1100}
+        calls = tuple(
+            KnownCall(
+                role=name, visit=1, step=2 * place, prompt_tokens=9, output_tokens=lengths[name]
+            )
+            for place, name in enumerate(names)
+        )
+        return KnownRun(id=f"r{number}", graph="g", group=f"t{number}", calls=calls)
+
+    known = KnownSet(
+        name="named",
+        source="made here",
+        runs=tuple(run(n, ("route", "draft", "judge", "report")) for n in range(12)),
+    )
+    found = assess_start(known, 2, advance=lambda doing: None)
+    for unread, read in zip(*found.scores.values(), strict=True):
+        assert read.nothing < unread.nothing
+        assert read.unseen < 0.5 * unread.unseen
+        assert read.first < unread.first
+
+
+def test_pauses_are_judged_where_they_are_told() -> None:
+    rng = Random(2)
+
+    def run(number: int) -> KnownRun:
+        calls = tuple(
+            KnownCall(
+                role="act",
+                visit=1,
+                step=2 * place,
+                prompt_tokens=9,
+                output_tokens=9,
+                tool_s=rng.uniform(1.0, 3.0) if place % 2 else 0.0,
+                think_s=0.0 if place % 2 else rng.uniform(100.0, 300.0),
+            )
+            for place in range(8)
+        )
+        return KnownRun(id=f"r{number}", graph="g", group=f"t{number}", calls=calls)
+
+    known = KnownSet(name="pauses", source="made here", runs=tuple(map(run, range(40))))
+    found = assess_returns(known, 2, advance=lambda doing: None)
+    assert found is not None and found.pauses == 40 * 7
+    ours, plain = found.scores["headway"], found.scores["constant"]
+    for one, other in zip(ours, plain, strict=True):
+        assert one.pinball_50 < 0.5 * other.pinball_50  # who is waited for says most
+        assert one.late_pinball_50 < other.late_pinball_50
 
 
 def test_a_page_without_a_place_is_refused_before_the_work(tmp_path: Path) -> None:

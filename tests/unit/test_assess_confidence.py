@@ -5,19 +5,21 @@ import json
 from pathlib import Path
 from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 
 from headway.cli.assess import assess
 from headway.core.errors import ConfigError
-from headway.core.prompts import features
+from headway.core.prompts import embedded, features
 from headway.sim.assess.chances import chance_scores, ece
 from headway.sim.assess.confidence_run import parted
 from headway.sim.assess.confidences import KIND_WEIGHT, SIMPLE, Reader, Told, kind, query_of
 from headway.sim.assess.frontier import frontiers, shrunk, worth
-from headway.sim.assess.judging import FORECASTERS, OUTCOMES, judge_split
+from headway.sim.assess.judging import ENCODED, FORECASTERS, OUTCOMES, judge_split
 from headway.sim.assess.labelled import KnownQuestion, read_pair, split_questions
 from headway.sim.assess.tfidf import Linear, TfIdf
+from tests.support.tiny_encoder import tiny_encoder
 
 WORDS = ("integral prime lemma proof", "colour flower river garden")
 FILLERS = ("please", "answer", "this", "short", "question", "about", "the", "following", "thing")
@@ -139,13 +141,33 @@ def test_ours_is_taught_on_one_half_and_judged_on_the_other() -> None:
     train, test = split_questions(questions(1000), 0)
     assert not {one.group for one in train} & {one.group for one in test}
     found = judge_split(train, test, has_lengths=True, clock=lambda: 0.0)
-    assert set(found.scores) == {*SIMPLE, "headway", "headway, ungated"} < set(FORECASTERS)
+    assert set(found.scores) == {*SIMPLE, "headway", "headway, ungated"}
     small = {name: scores["small"] for name, scores in found.scores.items()}
     assert small["constant"].gain == 0.0 and small["clairvoyant"].brier == 0.0
     assert small["headway"].auc > 0.8 and small["headway"].gain > 0.05
     assert found.frontiers["clairvoyant"].area > found.frontiers["gain"].area
     assert found.cost_ratio == pytest.approx(8.0) and found.took.state_bytes > 100_000
     assert not judge_split(train[:40], test, has_lengths=False, clock=lambda: 0.0).frontiers
+
+
+def test_what_an_encoder_read_is_judged_besides() -> None:
+    """Of texts whose words say nothing and whose embeddings say all."""
+    rng = Random(4)
+    told = [msgspec.structs.replace(one, text=f"q {n}") for n, one in enumerate(questions(1200))]
+    read = [
+        msgspec.structs.replace(
+            one,
+            features=features("the same"),
+            embedding=embedded([1.0 if one.small_ok else -1.0, rng.gauss(0.0, 0.1), 0.2]),
+        )
+        for one in told
+    ]
+    train, test = split_questions(read, 0)
+    found = judge_split(train, test, has_lengths=True, clock=lambda: 0.0)
+    assert set(found.scores) == set(FORECASTERS)
+    assert found.scores[ENCODED]["small"].auc > 0.95
+    assert found.scores["headway"]["small"].auc == pytest.approx(0.5, abs=0.1)
+    assert found.frontiers["escalation, encoder"].area > 0.0
 
 
 def test_judging_teaches_nothing() -> None:
@@ -204,6 +226,11 @@ def test_the_command_writes_its_part_of_a_page(tmp_path: Path) -> None:
     assert set(found["splits"][0]["scores"]["headway"]) == set(OUTCOMES)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("<!-- confidence end -->\nafter\n")
+    assert "encoder" not in text and (tmp_path / "results" / "prediction-confidence.png").is_file()
+    tiny = tiny_encoder(tmp_path / "tiny")
+    assess(tmp_path, page=page, sets=["routellm-gsm8k"], splits=1, encoder=tiny)
+    assert "| headway + encoder |" in page.read_text()
+    assert "* the encoder (tiny by onnxruntime" in page.read_text()
     assert "| clairvoyant | 1.000" in text and "| escalation |" in text and "old" not in text
 
 

@@ -25,7 +25,13 @@ from tests.support.traced import Traced, begun, done, ids, is_below, over, ready
 
 SPEC = EndpointSpec(id="b", url="http://10.0.0.7:8001/v1", model="large", engine="vllm")
 GRANTED = Route(
-    endpoint=SPEC, urgency=2.5, source="daemon", why="shortest", held_s=0.25, output_tokens=14.0
+    endpoint=SPEC,
+    urgency=2.5,
+    source="daemon",
+    why="shortest",
+    held_s=0.25,
+    output_tokens=14.0,
+    forecasts={"output_tokens.order": 0.75, "confidence.error": 0.04},
 )
 
 
@@ -101,6 +107,8 @@ def test_a_run_a_node_and_a_call(traced: Traced) -> None:
         "headway.decision.why": "shortest",
         "headway.decision.held_s": 0.25,
         "headway.decision.predicted_output_tokens": 14.0,
+        "headway.forecast.output_tokens.order": 0.75,
+        "headway.forecast.confidence.error": 0.04,
         "headway.outcome": "ok",
     }
     scope = call.instrumentation_scope

@@ -73,15 +73,25 @@ def _judged(
     wanted: list[str], pairs: list[str], data: Path, splits: int, encoder: Encoder | None
 ) -> "Assessment":
     """Every set, shown as it is done."""
-    from headway.sim.assess import confidence_run, ends, footprints, lengths, returns, telling
+    from headway.sim.assess import (
+        confidence_run,
+        ends,
+        footprints,
+        lengths,
+        returns,
+        starts,
+        telling,
+    )
     from headway.sim.assess.sets import read_set
 
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
-    found, left, reserved, waits = [], [], [], []
+    found, begun, left, reserved, waits = [], [], [], [], []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        steps = splits * (len(lengths.FORECASTERS) + 1) + ends.forecasts(splits)
+        each = len(lengths.FORECASTERS) + len(starts.START_FORECASTERS)
+        each += len(returns.RETURN_FORECASTERS) + 1  # and the footprints
+        steps = splits * each + ends.forecasts(splits)
         task = progress.add_task("reading", total=len(wanted) * steps)
 
         def advance(doing: str) -> None:
@@ -91,12 +101,14 @@ def _judged(
             known = read_set(name, data)
             found.append(telling.assess_length(known, splits, clock=clock, advance=advance))
             telling.show(console, found[-1])
+            begun.append(starts.assess_start(known, splits, advance=advance))
+            starts.show(console, begun[-1])
             for one in ends.assess_horizon(known, splits, clock=clock, advance=advance):
                 ends.show_horizon(console, one)
                 left.append(one)
             reserved.append(footprints.assess_footprint(known, splits, advance=advance))
             footprints.show(console, reserved[-1])
-            if (pauses := returns.assess_returns(known, splits)) is not None:
+            if (pauses := returns.assess_returns(known, splits, advance=advance)) is not None:
                 returns.show(console, pauses)
                 waits.append(pauses)
     judged = confidence_run.judge_pairs(
@@ -109,6 +121,7 @@ def _judged(
         confidences=judged,
         footprints=reserved,
         returns=waits,
+        starts=begun,
     )
 
 

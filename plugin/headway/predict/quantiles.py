@@ -155,23 +155,23 @@ class ShrunkQuantiles:
         self._chains.clear()
 
 
-def output_length() -> ShrunkQuantiles:
+def output_length(*, reads_names: bool = True) -> ShrunkQuantiles:
     """Output tokens of a call, per (graph, node, model), then visit.
 
     The model alone comes first: what it writes elsewhere, at nodes whose names are of the same
-    kind above all, is the best guess for a new node.
+    kind above all, is the best guess for a new node. Without `reads_names` names say nothing.
     """
     return ShrunkQuantiles(
         levels=(
             (),
             ("model",),
-            ("model", "kind"),
+            *((("model", "kind"),) if reads_names else ()),
             ("graph", "node"),
             ("graph", "node", "model"),
             ("graph", "node", "model", "visit"),
         ),
         prior=(200.0, 800.0),
-        priors=PRIORS,
+        priors=PRIORS if reads_names else None,
     )
 
 

@@ -1,13 +1,13 @@
 """What ``headway assess`` found of what is left of runs: judged over splits, and told."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from rich.console import Console
 
 from headway.sim.assess.horizons import HORIZON_FORECASTERS, HorizonScores, judge_horizon
-from headway.sim.assess.sets import KnownSet, halves
-from headway.sim.assess.tables import page_table, terminal_table
+from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.tables import Section, page, terminal_table
 
 HORIZON_COLUMNS: dict[str, tuple[str, str]] = {
     "mae": ("MAE", ".1f"),
@@ -45,12 +45,17 @@ def assess_horizon(
     """Every predictor on every split, a result for each quantity; `advance` is told of each."""
     found = []
     for quantity, forecasters in HORIZON_FORECASTERS.items():
-        scores: dict[str, list[HorizonScores]] = {name: [] for name in forecasters}
-        for split in range(splits):
-            train, test = halves(known.runs, split)
-            for name, make in forecasters.items():
-                advance(f"{known.name}, {quantity} left, split {split + 1}: {name}")
-                scores[name].append(judge_horizon(quantity, make, train, test, clock=clock))
+
+        def judged(
+            name: str,
+            train: list[KnownRun],
+            test: list[KnownRun],
+            *,
+            quantity: str = quantity,
+        ) -> HorizonScores:
+            make = HORIZON_FORECASTERS[quantity][name]
+            return judge_horizon(quantity, make, train, test, clock=clock)
+
         found.append(
             AssessedHorizon(
                 set_name=known.name,
@@ -58,7 +63,7 @@ def assess_horizon(
                 source=known.source,
                 runs=len(known.runs),
                 calls=sum(len(run.calls) for run in known.runs),
-                scores={name: tuple(done) for name, done in scores.items()},
+                scores=over_splits(known, splits, forecasters, judged, advance),
             )
         )
     return tuple(found)
@@ -72,12 +77,15 @@ def show_horizon(console: Console, found: AssessedHorizon) -> None:
 
 def horizon_page(head: str, horizons: Sequence[AssessedHorizon]) -> str:
     """The tables, with the spread over the splits; `head` says how they were made."""
-    return "\n".join(_lines(head, horizons)) + "\n"
-
-
-def _lines(head: str, horizons: Sequence[AssessedHorizon]) -> Iterator[str]:
-    yield head
-    for one in horizons:
-        yield f"\n### {one.set_name}: {one.quantity} left\n"
-        yield f"{one.runs} runs, {one.calls} calls. {one.source}.\n"
-        yield from page_table(HORIZON_COLUMNS, one.scores)
+    return page(
+        head,
+        HORIZON_COLUMNS,
+        (
+            Section(
+                f"{one.set_name}: {one.quantity} left",
+                f"{one.runs} runs, {one.calls} calls. {one.source}.",
+                one.scores,
+            )
+            for one in horizons
+        ),
+    )

@@ -5,7 +5,7 @@ way. From forecasts of their lengths alone it is said how much they will hold; t
 what they really wrote, a token a step, and free what they hold when they end.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -14,7 +14,7 @@ from rich.console import Console
 from headway.core.footprint import OVERFLOW, Holding, peak_tokens
 from headway.sim.assess.lengths import FORECASTERS, foreseen
 from headway.sim.assess.sets import KnownCall, KnownSet, halves
-from headway.sim.assess.tables import page_table, terminal_table
+from headway.sim.assess.tables import Section, page, terminal_table
 
 TOGETHER = (4, 16)
 """Calls in a batch."""
@@ -132,15 +132,18 @@ def show(console: Console, found: AssessedFootprint) -> None:
 
 def footprint_page(head: str, found: Sequence[AssessedFootprint]) -> str:
     """The tables, with the spread over the splits; `head` says how they were made."""
-    return "\n".join(_lines(head, found)) + "\n"
-
-
-def _lines(head: str, found: Sequence[AssessedFootprint]) -> Iterator[str]:
-    yield head
-    for one in found:
-        yield f"\n### {one.set_name}\n"
-        yield f"{one.calls} calls, {BATCHES} batches of each size. {one.source}.\n"
-        yield from page_table(RESERVED_COLUMNS, one.scores)
+    return page(
+        head,
+        RESERVED_COLUMNS,
+        (
+            Section(
+                one.set_name,
+                f"{one.calls} calls, {BATCHES} batches of each size. {one.source}.",
+                one.scores,
+            )
+            for one in found
+        ),
+    )
 
 
 def _batch(calls: Sequence[_Foretold], size: int, rng: Random) -> list[_Seen]:

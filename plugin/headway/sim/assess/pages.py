@@ -8,10 +8,11 @@ from headway.sim.assess import pictures, telling
 from headway.sim.assess.ends import horizon_page
 from headway.sim.assess.footprints import footprint_page
 from headway.sim.assess.returns import returns_page
+from headway.sim.assess.starts import start_page
 from headway.sim.assess.telling import Assessment
 
 LENGTHS, HORIZONS, CONFIDENCE = "assess", "horizons", "confidence"
-FOOTPRINTS, RETURNS = "footprints", "returns"
+STARTS, FOOTPRINTS, RETURNS = "starts", "footprints", "returns"
 DRAWN: dict[str, tuple[str, str, Callable[[Any, Path], None]]] = {
     LENGTHS: ("lengths", "output length, set by set", pictures.draw_lengths),
     HORIZONS: ("horizons", "what is left of runs, set by set", pictures.draw_horizons),
@@ -22,7 +23,7 @@ DRAWN: dict[str, tuple[str, str, Callable[[Any, Path], None]]] = {
 
 def parts_of(sets: Sequence[str], pairs: Sequence[str]) -> list[str]:
     """The parts that an assessment of these sets and labelled pairs fills."""
-    recorded = [LENGTHS, HORIZONS, FOOTPRINTS, RETURNS] if sets else []
+    recorded = [LENGTHS, STARTS, HORIZONS, FOOTPRINTS, RETURNS] if sets else []
     return recorded + ([CONFIDENCE] if pairs else [])
 
 
@@ -31,6 +32,7 @@ def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str,
     head = telling.head(whole)
     found: dict[str, tuple[Sequence[Any], str]] = {
         LENGTHS: (whole.lengths, telling.markdown(whole)),
+        STARTS: (whole.starts, start_page(head, whole.starts)),
         HORIZONS: (whole.horizons, horizon_page(head, whole.horizons)),
         FOOTPRINTS: (whole.footprints, footprint_page(head, whole.footprints)),
         RETURNS: (whole.returns, returns_page(head, whole.returns)),

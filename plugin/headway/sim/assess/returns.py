@@ -16,8 +16,8 @@ from headway.core.returning import PERSON, after
 from headway.predict.foresight import PRIORS, USUAL
 from headway.predict.quantiles import ShrunkQuantiles, return_time
 from headway.sim.assess.measures import pinball
-from headway.sim.assess.sets import KnownRun, KnownSet, halves
-from headway.sim.assess.tables import page_table, terminal_table
+from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.tables import Section, page, terminal_table
 
 RETURN_COLUMNS: dict[str, tuple[str, str]] = {
     "log_error": ("MAE of log", ".3f"),
@@ -74,22 +74,23 @@ RETURN_FORECASTERS: dict[str, Callable[[], Lasting]] = {
 }
 
 
-def assess_returns(known: KnownSet, splits: int) -> AssessedReturns | None:
+def assess_returns(
+    known: KnownSet, splits: int, *, advance: Callable[[str], None]
+) -> AssessedReturns | None:
     """Every forecaster on every split; None for a set that tells of no pauses."""
     every = [seconds for run in known.runs for _, seconds in _pauses(run)]
     if not every or sum(seconds > 0.0 for seconds in every) < LEAST_SHARE * len(every):
         return None
-    scores: dict[str, list[ReturnScores]] = {name: [] for name in RETURN_FORECASTERS}
-    for split in range(splits):
-        train, test = halves(known.runs, split)
-        for name, make in RETURN_FORECASTERS.items():
-            scores[name].append(_judged(make(), train, test))
+
+    def judged(name: str, train: list[KnownRun], test: list[KnownRun]) -> ReturnScores:
+        return _judged(RETURN_FORECASTERS[name](), train, test)
+
     return AssessedReturns(
         set_name=known.name,
         source=known.source,
         pauses=len(every),
         median_s=float(np.median(every)),
-        scores={name: tuple(done) for name, done in scores.items()},
+        scores=over_splits(known, splits, RETURN_FORECASTERS, judged, advance),
     )
 
 
@@ -101,15 +102,18 @@ def show(console: Console, found: AssessedReturns) -> None:
 
 def returns_page(head: str, found: Sequence[AssessedReturns]) -> str:
     """The tables, with the spread over the splits; `head` says how they were made."""
-    return "\n".join(_lines(head, found)) + "\n"
-
-
-def _lines(head: str, found: Sequence[AssessedReturns]) -> Iterator[str]:
-    yield head
-    for one in found:
-        yield f"\n### {one.set_name}\n"
-        yield f"{one.pauses} pauses, median {one.median_s:.2f} s. {one.source}.\n"
-        yield from page_table(RETURN_COLUMNS, one.scores)
+    return page(
+        head,
+        RETURN_COLUMNS,
+        (
+            Section(
+                one.set_name,
+                f"{one.pauses} pauses, median {one.median_s:.2f} s. {one.source}.",
+                one.scores,
+            )
+            for one in found
+        ),
+    )
 
 
 def _judged(

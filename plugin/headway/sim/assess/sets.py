@@ -1,9 +1,10 @@
 """The recorded sets that predictors are judged on, and how they are split."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +14,8 @@ from headway.core.types import Seconds
 from headway.sim.bodies import prepared
 from headway.sim.loaders import load
 from headway.sim.trace import TraceRun
+
+Judged = TypeVar("Judged")
 
 
 class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -78,6 +81,23 @@ def halves(runs: tuple[KnownRun, ...], split: int) -> tuple[list[KnownRun], list
         [run for run in runs if run.group in taught],
         [run for run in runs if run.group not in taught],
     )
+
+
+def over_splits(
+    known: KnownSet,
+    splits: int,
+    names: Iterable[str],
+    judge: Callable[[str, list[KnownRun], list[KnownRun]], Judged],
+    advance: Callable[[str], None],
+) -> dict[str, tuple[Judged, ...]]:
+    """What `judge` says of each name on each split; `advance` is told of each."""
+    found: dict[str, list[Judged]] = {name: [] for name in names}
+    for split in range(splits):
+        train, test = halves(known.runs, split)
+        for name, judged in found.items():
+            advance(f"{known.name}, split {split + 1}: {name}")
+            judged.append(judge(name, train, test))
+    return {name: tuple(judged) for name, judged in found.items()}
 
 
 def _known(run: TraceRun) -> KnownRun:

@@ -1,8 +1,8 @@
 """Tables of scores over splits, for terminals and for pages: a mean and its spread, one way."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -10,6 +10,22 @@ Columns = Mapping[str, tuple[str, str]]
 """By measure: its heading and how it is written."""
 TIMES = ("forecast_us",)
 """Measures of the machine, whose spread over splits says nothing."""
+
+
+class Section(NamedTuple):
+    """A table of a page: its heading, what it is about, scores by predictor and split."""
+
+    heading: str
+    about: str
+    scores: Mapping[str, Sequence[Any]]
+
+
+def page(head: str, columns: Columns, sections: Iterable[Section]) -> str:
+    """The tables in Markdown, with the spread over the splits; `head` says how they were made."""
+    lines = [head]
+    for one in sections:
+        lines += [f"\n### {one.heading}\n", f"{one.about}\n", *_page_table(columns, one.scores)]
+    return "\n".join(lines) + "\n"
 
 
 def terminal_table(title: str, columns: Columns, scores: Mapping[str, Sequence[Any]]) -> Table:
@@ -23,8 +39,7 @@ def terminal_table(title: str, columns: Columns, scores: Mapping[str, Sequence[A
     return table
 
 
-def page_table(columns: Columns, scores: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """The lines of the same table in Markdown, with the spread over the splits."""
+def _page_table(columns: Columns, scores: Mapping[str, Sequence[Any]]) -> Iterator[str]:
     yield "| predictor | " + " | ".join(heading for heading, _ in columns.values()) + " |"
     yield "| --- |" + " ---: |" * len(columns)
     for name, split in scores.items():

@@ -1,6 +1,6 @@
 """What ``headway assess`` found, judged over splits and told as tables, for terminals and pages."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from rich.console import Console
@@ -12,8 +12,9 @@ from headway.sim.assess.footprints import AssessedFootprint
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import Scores
 from headway.sim.assess.returns import AssessedReturns
-from headway.sim.assess.sets import KnownSet, halves
-from headway.sim.assess.tables import page_table, terminal_table
+from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.starts import AssessedStart
+from headway.sim.assess.tables import Section, page, terminal_table
 from headway.sim.provenance import commit
 
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -51,6 +52,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     confidences: tuple[AssessedPair, ...] = ()
     footprints: tuple[AssessedFootprint, ...] = ()
     returns: tuple[AssessedReturns, ...] = ()
+    starts: tuple[AssessedStart, ...] = ()
 
 
 def assessment(
@@ -59,8 +61,9 @@ def assessment(
     lengths: Sequence[Assessed],
     horizons: Sequence[AssessedHorizon],
     confidences: Sequence[AssessedPair],
-    footprints: Sequence[AssessedFootprint] = (),
-    returns: Sequence[AssessedReturns] = (),
+    footprints: Sequence[AssessedFootprint],
+    returns: Sequence[AssessedReturns],
+    starts: Sequence[AssessedStart],
 ) -> Assessment:
     """All of it, by the code as it is."""
     return Assessment(
@@ -72,6 +75,7 @@ def assessment(
         confidences=tuple(confidences),
         footprints=tuple(footprints),
         returns=tuple(returns),
+        starts=tuple(starts),
     )
 
 
@@ -79,18 +83,16 @@ def assess_length(
     known: KnownSet, splits: int, *, clock: Callable[[], float], advance: Callable[[str], None]
 ) -> Assessed:
     """Every predictor of output length on every split; `advance` is told of each."""
-    scores: dict[str, list[Scores]] = {name: [] for name in FORECASTERS}
-    for split in range(splits):
-        train, test = halves(known.runs, split)
-        for name, make in FORECASTERS.items():
-            advance(f"{known.name}, split {split + 1}: {name}")
-            scores[name].append(judge(make, train, test, clock=clock))
+
+    def judged(name: str, train: list[KnownRun], test: list[KnownRun]) -> Scores:
+        return judge(FORECASTERS[name], train, test, clock=clock)
+
     return Assessed(
         set_name=known.name,
         source=known.source,
         runs=len(known.runs),
         calls=sum(len(run.calls) for run in known.runs),
-        scores={name: tuple(done) for name, done in scores.items()},
+        scores=over_splits(known, splits, FORECASTERS, judged, advance),
     )
 
 
@@ -110,7 +112,14 @@ def head(found: Assessment) -> str:
 
 def markdown(found: Assessment) -> str:
     """The tables, with the spread over the splits."""
-    return "\n".join(_lines(found)) + "\n"
+    return page(
+        head(found),
+        COLUMNS,
+        (
+            Section(one.set_name, f"{one.runs} runs, {one.calls} calls. {one.source}.", one.scores)
+            for one in found.lengths
+        ),
+    )
 
 
 def confidence_markdown(found: Assessment) -> str:
@@ -118,11 +127,3 @@ def confidence_markdown(found: Assessment) -> str:
     return pairs_markdown(
         found.confidences, code=f"Headway {found.version} at commit {found.commit}"
     )
-
-
-def _lines(found: Assessment) -> Iterator[str]:
-    yield head(found)
-    for one in found.lengths:
-        yield f"\n### {one.set_name}\n"
-        yield f"{one.runs} runs, {one.calls} calls. {one.source}.\n"
-        yield from page_table(COLUMNS, one.scores)
