@@ -54,6 +54,11 @@ def _opening(results: Results) -> Iterator[str]:
         f"{results.vllm} and LiteLLM {results.litellm}, seed {results.seed}"
         + (", SHORTENED: too few runs to believe.\n" if results.quick else ".\n")
     )
+    if " and " in results.commit:
+        yield (
+            "Of several commits the last made all virtual sides; what was lived may be of the ones "
+            "before (`--resume`, `--anew`).\n"
+        )
 
 
 def _gate(results: Results) -> Iterator[str]:
