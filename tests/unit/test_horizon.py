@@ -20,14 +20,23 @@ ROWS = [(bytes([unit % 2, 7]), (90.0 if unit % 2 else 10.0,), unit) for unit in 
 
 def test_a_tree_finds_the_cut_and_reads_its_quantiles_off() -> None:
     tree = trees.grown(ROWS, (0, 1), 0, Random(1))
-    assert trees.leaf_of(tree, bytes([0, 7])) == (10.0, 10.0)
-    assert trees.leaf_of(tree, bytes([8, 0])) == (90.0, 90.0)
+    assert trees.leaf_of(tree, bytes([0, 7])) == ((10.0,) * trees.KEPT,)
+    assert trees.leaf_of(tree, bytes([8, 0])) == ((90.0,) * trees.KEPT,)
     assert tree[0] == 0  # the other column says nothing
 
 
 def test_a_tree_without_anything_to_tell_is_one_leaf() -> None:
     rows = [(b"\0", (float(value),), value) for value in range(101)]
-    assert trees.grown(rows, (0,), 0, Random(1)) == ((50.0, pytest.approx(90.8)),)
+    ((leaf,),) = trees.grown(rows, (0,), 0, Random(1))
+    assert leaf == pytest.approx([4.1 + 10.2 * part for part in range(trees.KEPT)])
+
+
+def test_what_trees_say_is_taken_together_not_averaged() -> None:
+    """Two trees know of nothing but 1, the third of 100: one value in three is 100."""
+    said = [(1.0,) * 4, (1.0,) * 4, (100.0,) * 4]
+    assert trees.pooled(said) == (1.0, 100.0)
+    low, high = trees.pooled([tuple(float(value) for value in range(101))])
+    assert (low, high) == (50.0, pytest.approx(90.4))
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,9 +53,11 @@ def test_leaves_hold_quantiles_of_what_was_seen(rows: list[tuple[bytes, float, i
     assert tree == trees.grown(told, (0, 1, 2), 1, Random(3))
     least, most = min(one[1] for one in rows), max(one[1] for one in rows)
     for row, _, _ in rows:
-        p50, p90, twice_p50, twice_p90 = trees.leaf_of(tree, row)
-        assert least <= p50 <= p90 <= most
-        assert (twice_p50, twice_p90) == pytest.approx((2 * p50, 2 * p90))
+        leaf, twice = trees.leaf_of(tree, row)
+        assert least <= leaf[0] and list(leaf) == sorted(leaf) and leaf[-1] <= most
+        assert twice == pytest.approx([2 * value for value in leaf])
+        p50, p90 = trees.pooled([leaf])
+        assert leaf[0] <= p50 <= p90 <= leaf[-1]
     assert trees.restored(msgspec.json.decode(msgspec.json.encode(tree))) == tree
 
 
@@ -58,7 +69,7 @@ def test_a_forest_keeps_few_rows_and_few_trees() -> None:
     assert len(saved["rows"]) == forest.ROWS
     believed, other = saved["trees"]
     assert len(believed) <= forest.TREES and len(other) <= forest.TREES
-    assert made.predict(0, bytes([2, 1])) == [2.0, 2.0]
+    assert made.predict(0, bytes([2, 1])) == [(2.0, 2.0)]
 
 
 def test_names_have_codes_and_strange_ones_one() -> None:
@@ -117,7 +128,8 @@ def test_quantities_are_learned_together_and_a_snapshot_is_all() -> None:
     assert fresh.snapshot() == was.snapshot()
     query = visits(3, "new")[2]
     assert was.of("s").estimate(query) == fresh.of("s").estimate(query)
-    assert any(trust[2] != [0, 0] for trust in was.snapshot()["graphs"][0][3])  # trees are believed
+    later = was.snapshot()["graphs"][0][3][1]
+    assert any(trust[2] != [0, 0] for trust in later)  # trees are believed
 
 
 def test_where_nothing_helps_the_plain_quantiles_stay() -> None:
@@ -126,11 +138,30 @@ def test_where_nothing_helps_the_plain_quantiles_stay() -> None:
     for number in range(400):
         (query, *_) = visits(1, f"r{number}")
         left.learn(query, rng.uniform(0.0, 100.0))
-    ((_, _, _, ((judged, _, chosen, shift),), _),) = horizons.snapshot()["graphs"]
+    ((_, _, _, (((judged, _, chosen, shift),), (later,)), _),) = horizons.snapshot()["graphs"]
     found = left.estimate(query)
+    assert later[0] == 0  # no node but first ones
     assert judged >= 250 and all(0 <= place < len(CANDIDATES) for place in chosen)
     assert found.p50 == pytest.approx(50.0, abs=12.0) and found.p90 == pytest.approx(90.0, abs=12.0)
     assert abs(shift) < 0.2
+
+
+def test_what_is_believed_when_a_run_begins_is_a_choice_of_its_own() -> None:
+    horizons = Horizons({"steps": (5.0, 20.0)})
+    teach(horizons, 200, ("steps",))
+    name, forest_, names, (starts, later), counts = horizons.snapshot()["graphs"][0]
+    assert 100 <= starts[0][0] <= 200 < later[0][0]  # judged: one a run, and the others
+    assert starts[0][2] != [0, 0] != later[0][2]
+    starts[0][2], starts[0][3] = [0, 0], 0.0
+    plain = Horizons({"steps": (5.0, 20.0)})
+    plain.restore(
+        {**horizons.snapshot(), "graphs": [[name, forest_, names, (starts, later), counts]]}
+    )
+    first, *others = visits(3, "new")
+    bare = msgspec.structs.replace(first, past=None, graph="g")
+    assert plain.of("steps").estimate(first).p50 == plain._quantities[0].visits.estimate(bare).p50
+    for query in others:
+        assert plain.of("steps").estimate(query) == horizons.of("steps").estimate(query)
 
 
 def test_graphs_are_bounded_and_nonsense_is_left_out() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
-from headway.predict.trees import Row, Tree, grown, restored
+from headway.predict.trees import Row, Tree, grown, pooled, restored
 
 ROWS = 2_000
 """Rows kept: some 150 bytes each."""
@@ -19,14 +19,14 @@ TREES = 12
 """Of each kind."""
 LEAST_ROWS = 100
 """Rows before there is a tree."""
-DENSE = 24
+DENSE = 36
 """Trees that are grown while rows grow e-fold, up to"""
 DENSE_UNTIL = 1_000
 """rows; from then on ever fewer, but"""
 GROWN_WITHIN = 512
 """one after so many rows at the latest."""
 UNBELIEVED = 3
-"""Kinds that nobody believes are grown so many times as rarely."""
+"""Kinds that nobody believes are from then on grown so many times as rarely."""
 FRESH = 0.75
 """Trees of less than this share of the rows that there are now leave early."""
 
@@ -49,15 +49,14 @@ class RollingForest:
         """Whether every kind has a tree."""
         return all(self._trees)
 
-    def predict(self, kind: int, row: bytes) -> list[float]:
-        """P50, P90 of each number in turn, means over the trees of a kind that is ready."""
+    def predict(self, kind: int, row: bytes) -> list[tuple[float, float]]:
+        """P50 and P90 of each number, by the trees of a kind that is ready."""
         leaves = []
         for _, tree in self._trees[kind]:  # as `leaf_of` does: this is asked for every call
             while len(tree) == 4:
                 tree = tree[2] if row[tree[0]] <= tree[1] else tree[3]
             leaves.append(tree[0])
-        count = len(leaves)
-        return [sum(column) / count for column in zip(*leaves, strict=True)]
+        return [pooled(values) for values in zip(*leaves, strict=True)]
 
     def learn(
         self, row: bytes, numbers: tuple[float, ...], unit: int, believed: Collection[int]
@@ -71,7 +70,8 @@ class RollingForest:
             due = min(due * learned / DENSE_UNTIL, GROWN_WITHIN)
         for kind in range(len(self._kinds)):
             self._new[kind] += 1
-            within = due if kind in believed else due * UNBELIEVED
+            rare = learned > DENSE_UNTIL and kind not in believed
+            within = due * UNBELIEVED if rare else due
             if self._new[kind] >= within and len(self._rows) >= LEAST_ROWS:
                 self._grow(kind)
 

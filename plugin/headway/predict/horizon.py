@@ -24,6 +24,8 @@ from headway.predict.forest import RollingForest
 from headway.predict.quantiles import ShrunkQuantiles, rest_of_run
 from headway.predict.shape import ALL, SHAPE, Names, row_of
 
+STAGES = ("a run begins", "it has shown something")
+"""What is believed is chosen for each: at a start trees know a name and a prompt's size."""
 CANDIDATES = (
     "visits",
     "positions",
@@ -144,31 +146,35 @@ class _Graph:
     def __init__(self, quantities: int) -> None:
         self.forest = RollingForest((SHAPE, ALL), quantities)
         self.names = Names()
-        self.trusts = [_Trust() for _ in range(quantities)]
+        self.trusts = [[_Trust() for _ in range(quantities)] for _ in STAGES]
         self.nodes = self.runs = self.rows = 0
         self.run = ""
 
-    def takes(self, query: Query) -> bool:
-        """Counts a node; whether the trees learn from it. Nodes of a run come one after another."""
+    def takes(self, query: Query, position: int) -> bool:
+        """Counts a node; whether the trees learn from it: from a run's first, and some of the rest.
+
+        Nodes of a run come one after another.
+        """
         if not self.runs or query.run != self.run:
             self.runs += 1
             self.run = query.run
         self.nodes += 1
         stride = max(1, self.nodes // (self.runs * ROWS_PER_RUN))
-        return self.nodes % stride == 0
+        return not position or self.nodes % stride == 0
 
-    def judges(self) -> bool:
+    def judges(self, stage: int) -> bool:
         """Whether a node that the trees learn from is judged too: in the long run, some are."""
-        return self.trusts[0].judged < ALL_JUDGED or self.nodes % JUDGED_LATER == 0
+        return self.trusts[stage][0].judged < ALL_JUDGED or self.nodes % JUDGED_LATER == 0
 
     def believed(self) -> set[int]:
         """Kinds of trees that medians are taken from; all of them as long as nobody can tell.
 
         Schedulers go by medians: trees for P90 alone may be older.
         """
-        if self.trusts[0].judged < LEAST_JUDGED:
+        later = self.trusts[-1]
+        if later[0].judged < LEAST_JUDGED:
             return {0, 1}
-        chosen = {kind for trust in self.trusts for kind in KINDS[trust.chosen[0]]}
+        chosen = {kind for trust in later for kind in KINDS[trust.chosen[0]]}
         return {kind - 2 for kind in chosen if kind >= 2}
 
 
@@ -189,7 +195,7 @@ class Horizons:
         self._pending: list[_Pending] = []
         self._asked: Query | None = None
         self._row = b""
-        self._answers: dict[int, list[float]] = {}
+        self._answers: dict[int, list[tuple[float, float]]] = {}
 
     def of(self, quantity: str) -> "Left":
         """The predictor of one quantity. Raises `KeyError` for one without a prior."""
@@ -201,7 +207,7 @@ class Horizons:
         graph = self._graphs.get(query.graph)
         if graph is None:
             return plain
-        trust = graph.trusts[place]
+        trust = graph.trusts[_stage((query.past or NO_PAST).position)][place]
         found = []
         for at in range(len(QUANTILES)):
             total = 0.0
@@ -213,12 +219,12 @@ class Horizons:
                     one = self._quantities[place].positions.estimate(_at_position(query))
                     total += one.p90 if at else one.p50
                 else:
-                    total += self._foreseen(graph, query, kind - 2)[2 * place + at]
+                    total += self._foreseen(graph, query, kind - 2)[place][at]
             found.append(total / len(kinds))
         p50, p90 = found[0], found[1] * exp(trust.shift)
         return Estimate(p50=p50, p90=max(p50, p90), samples=plain.samples)
 
-    def _foreseen(self, graph: _Graph, query: Query, kind: int) -> list[float]:
+    def _foreseen(self, graph: _Graph, query: Query, kind: int) -> list[tuple[float, float]]:
         """What trees of a kind say of all quantities: a scheduler asks for one after another."""
         if self._asked is not query:
             self._asked, self._answers = query, {}
@@ -255,23 +261,31 @@ class Horizons:
                 del self._graphs[next(iter(self._graphs))]
             graph = self._graphs[query.graph] = _Graph(len(values))
         row = b""
-        if graph.takes(query):
+        if graph.takes(query, position):
             graph.names.add(query.node)
             row = row_of(query, graph.names)
-            if graph.forest.ready() and graph.judges():
-                self._judge(graph, query, row, values)
+            if graph.forest.ready() and graph.judges(_stage(position)):
+                self._judge(graph, query, position, row, values)
         self._pending.append((query.graph, query.node, query.visit, position, row, values))
         if not position or not query.run:
             self._take_in()
 
-    def _judge(self, graph: _Graph, query: Query, row: bytes, values: tuple[float, ...]) -> None:
+    def _judge(
+        self,
+        graph: _Graph,
+        query: Query,
+        position: int,
+        row: bytes,
+        values: tuple[float, ...],
+    ) -> None:
         leaves = [graph.forest.predict(kind, row) for kind in (0, 1)]
         at_position = _at_position(query)
+        trusts = graph.trusts[_stage(position)]
         for place, (of, value) in enumerate(zip(self._quantities, values, strict=True)):
             plain = (of.visits.estimate(query), of.positions.estimate(at_position))
             found = [(one.p50, one.p90) for one in plain]
-            found += [(leaf[2 * place], leaf[2 * place + 1]) for leaf in leaves]
-            graph.trusts[place].judge(found, value)
+            found += [leaf[place] for leaf in leaves]
+            trusts[place].judge(found, value)
 
     def _take_in(self) -> None:
         """Learn the run that was judged."""
@@ -300,7 +314,7 @@ class Horizons:
                     name,
                     graph.forest.snapshot(),
                     graph.names.saved(),
-                    [trust.saved() for trust in graph.trusts],
+                    [[trust.saved() for trust in stage] for stage in graph.trusts],
                     [graph.nodes, graph.runs, graph.run],
                 ]
                 for name, graph in self._graphs.items()
@@ -324,8 +338,12 @@ class Horizons:
             graph.forest.restore(forest)
             for each in names:
                 graph.names.add(each)
-            graph.trusts = [_Trust.loaded(saved) for saved in trusts]
+            graph.trusts = [[_Trust.loaded(saved) for saved in stage] for stage in trusts]
             graph.nodes, graph.runs, graph.run = int(nodes), int(runs), str(run)
+
+
+def _stage(position: int) -> int:
+    return 1 if position else 0
 
 
 def _at_position(query: Query) -> Query:

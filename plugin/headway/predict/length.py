@@ -27,8 +27,8 @@ from headway.predict.trails import FEATURES, Done, Trail, features_of, new_trail
 MAX_TRAILS = 2_000
 MOST_TOKENS = 1e7
 """Counts beyond it are somebody's mistake."""
-FADING = 0.97
-"""Of a forecast's past errors, with each new call: about the last thirty count."""
+FADING = 0.99
+"""Of a forecast's past errors, with each new call: about the last hundred count."""
 LEAST_JUDGED = 20
 """Calls of a place before the regression may be believed there."""
 LONGEST_LOG = 16.0

@@ -1,14 +1,17 @@
 """One tree: quantiles of some numbers, given a row of small codes. Pure and deterministic.
 
-A randomised regression tree (Geurts, Ernst and Wehenkel, Machine Learning 2006) with quantiles in
-its leaves (Meinshausen, JMLR 2006). Rows are bytes; a set of rows is the bits of a Python integer,
-lowest value first, so a split is judged by counting bits.
+A randomised regression tree (Geurts, Ernst and Wehenkel, Machine Learning 2006) whose leaves keep
+the values that they met, as some of their quantiles; what several trees kept is taken together
+(Meinshausen, JMLR 2006). Rows are bytes; a set of rows is the bits of a Python integer, lowest
+value first, so a split is judged by counting bits.
 """
 
 from collections.abc import Sequence
-from itertools import compress
+from itertools import chain, compress
 from random import Random
 from typing import Any
+
+from headway.predict.window import at_place
 
 LEAVES = 40
 LEAF_SHARE = 300
@@ -21,21 +24,32 @@ LEVELS = 3
 small and of large ones."""
 TAKEN = 0.85
 """Share of the units that a tree looks at for its splits; its leaves hold all rows."""
+KEPT = 10
+"""Of a leaf's values: those in the middle of so many equal parts of them, for each number."""
 _AT_MOST = [bytes(49 if code <= cut else 48 for code in range(256)) for cut in range(256)]
 _BITS = bytes(code & 1 for code in range(256))
 
 Tree = Any
-"""A leaf ((P50, P90, P50, P90, ...),), or (feature, cut, tree up to the cut, tree above it)."""
+"""A leaf ((`KEPT` values in order, for each number),), or (feature, cut, tree up to the cut, tree
+above it)."""
 Row = tuple[bytes, tuple[float, ...], int]
 """Codes below 256, the numbers, and a unit: rows of one unit tell of each other."""
 
 
-def leaf_of(tree: Tree, row: bytes) -> tuple[float, ...]:
-    """P50 and P90 of each number for that row."""
+def leaf_of(tree: Tree, row: bytes) -> tuple[tuple[float, ...], ...]:
+    """For each number the values, in order, that rows such as this one had."""
     while len(tree) == 4:
         tree = tree[2] if row[tree[0]] <= tree[1] else tree[3]
-    found: tuple[float, ...] = tree[0]
+    found: tuple[tuple[float, ...], ...] = tree[0]
     return found
+
+
+def pooled(values: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """P50 and P90 of what some trees say of a number, all of their values taken together."""
+    together = sorted(chain.from_iterable(values))
+    return at_place(together, 0.5 * len(together) - 0.5), at_place(
+        together, 0.9 * len(together) - 0.5
+    )
 
 
 def grown(rows: Sequence[Row], features: Sequence[int], target: int, rng: Random) -> Tree:
@@ -48,7 +62,7 @@ def restored(saved: Sequence[Any]) -> Tree:
     if len(saved) == 4:
         return (int(saved[0]), int(saved[1]), restored(saved[2]), restored(saved[3]))
     (leaf,) = saved
-    return (tuple(float(value) for value in leaf),)
+    return (tuple(tuple(float(value) for value in number) for number in leaf),)
 
 
 class _Growing:
@@ -133,17 +147,11 @@ class _Growing:
         if len(node) == 4:
             return (node[0], node[1], self._closed(node[2]), self._closed(node[3]))
         bits = format(node[0], f"0{self._count}b").encode().translate(_BITS)
-        found: list[float] = []
-        for numbers in self._numbers:
-            values = sorted(compress(numbers, bits))
-            found += (_at(values, 0.5), _at(values, 0.9))
-        return (tuple(found),)
+        return (tuple([_kept(sorted(compress(numbers, bits))) for numbers in self._numbers]),)
 
 
-def _at(ordered: list[float], share: float) -> float:
-    """A quantile of what will come, not of what was: of n + 1, the next one included."""
-    place = max(share * (len(ordered) + 1) - 1.0, 0.0)
-    low = int(place)
-    if low + 1 >= len(ordered):
-        return ordered[-1]
-    return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+def _kept(ordered: list[float]) -> tuple[float, ...]:
+    """Quantiles of what will come, not of what was: of n + 1, the next one included."""
+    many = len(ordered) + 1
+    places = [max((part + 0.5) / KEPT * many - 1.0, 0.0) for part in range(KEPT)]
+    return tuple([at_place(ordered, place) for place in places])

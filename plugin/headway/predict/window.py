@@ -1,9 +1,10 @@
 """Running quantiles over the most recent values."""
 
-from collections import deque
+from array import array
 from typing import Any
 
-WINDOW = 256
+WINDOW = 1024
+"""Values kept, 8 bytes each: with fewer, a few runs that happen to be alike move the quantiles."""
 REFRESHED_AFTER = 16
 """Quantiles are worked out anew after one new value for so many held: they hardly move before."""
 
@@ -15,10 +16,11 @@ class QuantileWindow:
     nothing.
     """
 
-    __slots__ = ("_new", "_pair", "_recent", "count")
+    __slots__ = ("_new", "_oldest", "_pair", "_recent", "count")
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._recent = array("d")  # when full, a ring: the oldest is at `_oldest`
+        self._oldest = 0
         self.count = 0
         self._new = 0
         self._pair: tuple[float, float] | None = None
@@ -26,7 +28,11 @@ class QuantileWindow:
     def learn(self, value: float) -> None:
         """Take a value in; the oldest leaves when the window is full."""
         recent = self._recent
-        recent.append(value)
+        if len(recent) < WINDOW:
+            recent.append(value)
+        else:
+            recent[self._oldest] = value
+            self._oldest = (self._oldest + 1) % WINDOW
         self.count += 1
         self._new += 1
         if self._pair is None or self._new * REFRESHED_AFTER > len(recent):
@@ -56,7 +62,8 @@ class QuantileWindow:
         this one would.
         """
         pair = None if self._pair is None else list(self._pair)
-        return [self.count, list(self._recent), self._new, pair]
+        oldest_first = self._recent[self._oldest :] + self._recent[: self._oldest]
+        return [self.count, oldest_first.tolist(), self._new, pair]
 
     @classmethod
     def loaded(
@@ -68,7 +75,7 @@ class QuantileWindow:
     ) -> "QuantileWindow":
         """The window that was `saved`; versions before told count and values only."""
         window = cls()
-        window._recent.extend(float(value) for value in values)
+        window._recent.extend([float(value) for value in values[-WINDOW:]])
         window.count = max(int(count), len(window._recent))
         if pair is not None:
             window._new = int(new)

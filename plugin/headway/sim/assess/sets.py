@@ -73,14 +73,18 @@ def read_set(name: str, folder: Path) -> KnownSet:
 
 
 def halves(runs: tuple[KnownRun, ...], split: int) -> tuple[list[KnownRun], list[KnownRun]]:
-    """Runs to learn from and runs to be judged on: whole groups, half of them each."""
+    """Runs to learn from and runs to be judged on: whole groups, half of them each.
+
+    Those to learn from come in an order drawn for the split. Files hold source after source, one
+    benchmark's or model's runs and then another's, and who follows the work would end on the last.
+    """
+    draw = Random(f"assess/{split}")
     groups = sorted({run.group for run in runs})
-    Random(f"assess/{split}").shuffle(groups)
+    draw.shuffle(groups)
     taught = frozenset(groups[: len(groups) // 2])
-    return (
-        [run for run in runs if run.group in taught],
-        [run for run in runs if run.group not in taught],
-    )
+    train = [run for run in runs if run.group in taught]
+    draw.shuffle(train)
+    return train, [run for run in runs if run.group not in taught]
 
 
 def over_splits(
