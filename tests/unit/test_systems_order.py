@@ -15,7 +15,7 @@ SLOW = {"step_s": 0.05, "prefill_s": 0.0}
 def teach(told: Teller, graph: str, *, rest_s: float = 10.0, output: float = 200.0) -> None:
     """What is left of runs of `graph` in seconds, and how long its answers are."""
     for _ in range(300):
-        place = Query(graph=graph, node="write", model="small")
+        place = Query(graph=graph, node="step", model="small")
         told.scheduler.foresight.rest_s.learn(place, rest_s)
         told.scheduler.foresight.output_tokens.learn(place, output)
 

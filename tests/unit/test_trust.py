@@ -55,6 +55,14 @@ def test_ties_of_truths_show_nothing_and_ties_of_forecasts_half() -> None:
     assert trust.record.order == pytest.approx(0.25, abs=0.01)
 
 
+def test_answers_that_are_all_alike_are_no_reason_to_mistrust_their_p90() -> None:
+    trust = Trust()
+    for number in range(3 * LEAST_JUDGED):
+        truth = 100.0 + 100.0 * (number % 2)
+        trust.judge(Estimate(p50=truth, p90=truth), truth * (1 + 1e-12), f"r{number}")
+    assert trust.record.coverage == pytest.approx(0.9) and trust.trusted
+
+
 def outcomes(guarded: Guarded, says: Says, rng: Random, *, good: bool, count: int) -> None:
     for number in range(count):
         truth = rng.uniform(10.0, 1000.0)

@@ -18,6 +18,9 @@ SHRINK = 4.0
 NEGLIGIBLE = 0.001
 """Levels that weigh less all together are not looked at."""
 
+DECIMALS = 9
+"""Of a forecast."""
+
 MAX_VISIT = 4
 """Later visits of a node are taken together, if nothing else is said."""
 
@@ -105,6 +108,8 @@ class ShrunkQuantiles:
                 prior = self._priors.get(kind_of(query.node), prior)
             p50 += left * prior[0]
             p90 += left * prior[1]
+        # where all were alike the forecast is just that: sums of shares come out a little below
+        p50, p90 = round(p50, DECIMALS), round(p90, DECIMALS)
         return Estimate(p50=p50, p90=p90 if p90 > p50 else p50, samples=samples)
 
     def left(self, query: Query, passed: float) -> Estimate:

@@ -11,6 +11,7 @@ Source: ours; pair order is what a shortest-first queue lives on (learning to ra
 2408.15792), coverage what conformal prediction promises.
 """
 
+import math
 from collections import deque
 from typing import Any
 
@@ -78,7 +79,7 @@ class Trust:
                 right = float((forecast < found.p50) == (was < truth))
             _fade(self._pairs, right, FADING ** (1 / COMPARED))
         self._recent.append((run, found.p50, truth))
-        _fade(self._covered, float(truth <= found.p90), FADING)
+        _fade(self._covered, _within(truth, found.p90), FADING)
         self._decide()
 
     def _decide(self) -> None:
@@ -250,6 +251,13 @@ class CheckedChances:
         self._inner.restore(snapshot)
         if "calibration" in snapshot:
             self._calibration.restore(snapshot["calibration"])
+
+
+def _within(truth: float, p90: float) -> float:
+    """Whether it is below its P90; on it, as where all are alike, it shows as much as is right."""
+    if math.isclose(truth, p90, rel_tol=1e-6):
+        return 0.9
+    return float(truth < p90)
 
 
 def _fade(sums: list[float], value: float, fading: float) -> None:
