@@ -1,6 +1,8 @@
 """The journal of a living daemon: replay, rotation, damage; and what is learned, kept."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from headway.core.facts import CallEnded, Event
 from headway.core.types import RunId
 from headway.daemon.files import learned_path
 from headway.daemon.replay import compare, replay
-from headway.daemon.shell import Recipe
+from headway.daemon.shell import Recipe, make_scheduler
 from headway.wire.journal import (
     Entry,
     encode_record,
@@ -18,7 +20,7 @@ from headway.wire.journal import (
     read_journal,
 )
 from headway.wire.messages import Granted
-from tests.support.daemons import Peer, call, running, until
+from tests.support.daemons import Peer, call, process, running, until
 from tests.support.fake_scheduler import FakeScheduler
 
 
@@ -181,7 +183,7 @@ async def test_learning_survives_a_clean_restart_and_a_damaged_file(tmp_path: Pa
     async with running(tmp_path) as daemon:
         assert daemon.shell.snapshot() == {"seen": 4}
         assert daemon.shell.recipe.learned == {"seen": 4}
-    path.write_bytes(path.read_bytes()[:-1] + b"\x77")
+    path.write_bytes(b"damage" + path.read_bytes()[6:])
     async with running(tmp_path) as daemon:  # the newest journal began with it
         assert daemon.shell.snapshot() == {"seen": 4}
     path.unlink()
@@ -195,6 +197,31 @@ async def test_learning_is_kept_now_and_then_without_a_stop(tmp_path: Path) -> N
         path = learned_path(daemon.options.socket)
         await until(path.exists)
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_daemon_that_is_killed_has_forgotten_next_to_nothing(tmp_path: Path) -> None:
+    socket = tmp_path / "run" / "headway.sock"
+    with process(tmp_path, "--no-journal") as killed:
+        peer = await Peer.hello(socket)
+        for number in range(30):
+            peer.send(ask := call(number))
+            await peer.of(Granted)
+            ended = CallEnded(call=ask.call, attempt=1, run=ask.run, output_tokens=70)
+            peer.send(ended)
+        await until(lambda: len(lessons_in(learned_path(socket))) >= 30)
+        killed.kill()
+        killed.wait()
+        peer.writer.close()
+    async with running(tmp_path, make=make_scheduler, journal=None) as daemon:
+        learned = daemon.shell.recipe.learned
+        assert learned is not None
+        assert learned["foresight"]["output_tokens"]["sketch"]["windows"][0][1] == 30  # all of them
+        assert lessons_in(learned_path(socket)) == []  # they are in the snapshot now
+
+
+def lessons_in(path: Path) -> list[object]:
+    with closing(sqlite3.connect(path, timeout=5.0)) as file:
+        return file.execute("SELECT number FROM lessons").fetchall()
 
 
 async def test_learning_that_the_scheduler_refuses_is_left_out(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ class FakeScheduler:
         self.lost: list[str] = []
         self.endpoints: dict[str, EndpointSeen] = {}
 
+    lessons = ()
+
+    def observed(self) -> dict[str, Any]:
+        return {}
+
     def made(self) -> tuple[AnyCommand, ...]:
         return ()
 

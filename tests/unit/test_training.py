@@ -11,7 +11,7 @@ from headway.core.errors import ConfigError, JournalError
 from headway.core.prompts import features
 from headway.core.protocols import Query
 from headway.core.scheduler import Scheduler
-from headway.daemon.learned import Learned, read_learned, save_learned
+from headway.daemon.modelfile import ModelFile, read_model, write_model
 from headway.daemon.training import journal_files, learn_journal, learn_labels
 from headway.policy import make_scheduler
 from tests.support.journals import Recording
@@ -103,17 +103,17 @@ def test_a_wrong_label_is_named_by_its_line(tmp_path: Path, wrong: str) -> None:
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     path = tmp_path / "learned"
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_learned(path)
+        read_model(path)
     path.write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match="not made by"):
-        read_learned(path)
-    save_learned(path, {"a": 1})
-    assert read_learned(path) == {"a": 1}
-    stored = msgspec.msgpack.decode(path.read_bytes(), type=Learned)
+        read_model(path)
+    write_model(path, {"a": 1})
+    assert read_model(path) == {"a": 1}
+    stored = msgspec.msgpack.decode(path.read_bytes(), type=ModelFile)
     other = msgspec.structs.replace(stored, format=99)
     path.write_bytes(msgspec.msgpack.encode(other))
     with pytest.raises(ConfigError, match="of format 99"):
-        read_learned(path)
+        read_model(path)
     path.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(stored, checksum=0)))
     with pytest.raises(ConfigError, match="damaged"):
-        read_learned(path)
+        read_model(path)

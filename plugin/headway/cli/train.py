@@ -9,7 +9,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from headway.cli.tell import wide_console
 from headway.core.errors import ConfigError
 from headway.daemon.config import DEFAULT_FILE, Config, load_config
-from headway.daemon.learned import save_learned
+from headway.daemon.modelfile import write_model
 from headway.daemon.training import journal_files, learn_journal, learn_labels
 
 MOST_BYTES = 20_000_000
@@ -63,7 +63,7 @@ def train(
             told.append(f"{count} labels")
     assert known is not None
     try:
-        save_learned(out, known)
+        write_model(out, known)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from None
     size = out.stat().st_size

@@ -12,8 +12,8 @@ from headway.cli.options import SocketOption, TokenOption, socket_path, tcp_addr
 from headway.core.errors import ConfigError, HeadwayError
 from headway.daemon.config import DEFAULT_FILE, Config, load_config
 from headway.daemon.files import journal_folder
-from headway.daemon.learned import read_learned
 from headway.daemon.litellm_config import load_litellm
+from headway.daemon.modelfile import read_model
 from headway.daemon.queries import answer
 from headway.daemon.server import Daemon, Options
 
@@ -55,7 +55,7 @@ def up(  # noqa: PLR0913  # one parameter an option
     address, token = tcp_address(tcp, token_file)
     path = socket_path(socket)
     folder = None if no_journal else journal or journal_folder(path)
-    start = read_learned(learned) if learned is not None else None
+    start = read_model(learned) if learned is not None else None
     options = Options(socket=path, tcp=address, token=token, journal=folder, learned=start)
     asyncio.run(_run(_configuration(config, litellm), options))
 

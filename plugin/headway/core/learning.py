@@ -7,6 +7,7 @@ from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
 from headway.core.graph import Judgeable, Node, Run, Topology
 from headway.core.inflight import Load
+from headway.core.lessons import Lesson, Quantity
 from headway.core.protocols import Foresight, Judged, Query
 from headway.core.returning import after, is_tool, returns_to
 from headway.core.types import Seconds
@@ -29,6 +30,12 @@ class Teacher:
         self._foresight = foresight
         self.judged: list[Judged] = []
         """Judgements since the scheduler last emptied it, for policies that learn from them."""
+        self.lessons: list[Lesson] = []
+        """What predictors were told since then, for shells that keep it."""
+
+    def _learn(self, about: Quantity, query: Query, value: float) -> None:
+        getattr(self._foresight, about).learn(query, value)
+        self.lessons.append(Lesson(about=about, query=query, value=value))
 
     def call_answered(self, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
         """A call ended well: its length, the endpoint's speed, the prefix found in its cache."""
@@ -47,7 +54,7 @@ class Teacher:
             prompt_tokens=call.prompt_tokens,
         )
         if ended.output_tokens is not None and ended.output_tokens >= 0:
-            self._foresight.output_tokens.learn(query, float(ended.output_tokens))
+            self._learn("output_tokens", query, float(ended.output_tokens))
             # one that stood in the engine's queue tells of that queue, not of the engine's speed,
             # unless the engine told how long it stood there
             queue_s = _believed(ended.queue_s, at - load.released_at)
@@ -65,11 +72,11 @@ class Teacher:
         if ended.prompt_tokens is not None and ended.prompt_tokens > 0:
             place = Query(graph=call.ask.graph, node=call.ask.node_name)
             share = ended.cached_tokens / ended.prompt_tokens
-            self._foresight.prefix_share.learn(place, min(max(share, 0.0), 1.0))
+            self._learn("prefix_share", place, min(max(share, 0.0), 1.0))
 
     def returned(self, run: Run, what: str, seconds: Seconds) -> None:
         """The run is back from what it waited for (`returning`)."""
-        self._foresight.return_s.learn(returns_to(run, what), max(seconds, 0.0))
+        self._learn("return_s", returns_to(run, what), max(seconds, 0.0))
 
     def call_opened(self, run: Run, at: Seconds) -> None:
         """The run asks again: how long it was away since its last answer."""
@@ -130,8 +137,8 @@ class Teacher:
             topology.most_visits[name] = max(topology.most_visits.get(name, 0), visits)
         for node, rest_s, rest_tokens in run.rest_of_path():
             place = run.query_of(node)
-            self._foresight.rest_s.learn(place, rest_s)
-            self._foresight.rest_tokens.learn(place, float(rest_tokens))
+            self._learn("rest_s", place, rest_s)
+            self._learn("rest_tokens", place, float(rest_tokens))
 
     def given_up(self, run: Run, node_name: str) -> None:
         """A graph stops asking at a node: what was answered there last did not do."""
@@ -160,7 +167,11 @@ class Teacher:
             run=run.id,
             features=one.features,
         )
-        self._foresight.confidence.learn(query, ok, source=source, failed=one.failed_before)
+        failed = one.failed_before
+        self._foresight.confidence.learn(query, ok, source=source, failed=failed)
+        self.lessons.append(
+            Lesson(about="confidence", query=query, value=float(ok), source=source, failed=failed)
+        )
         self.judged.append(
             Judged(query=query, ok=ok, source=source, output_tokens=one.output_tokens)
         )

@@ -18,6 +18,13 @@ def remembered(
     return {
         "foresight": foresight.snapshot(),
         "policy": snapshot() if snapshot is not None else {},
+        **observed(endpoints, books),
+    }
+
+
+def observed(endpoints: Mapping[EndpointId, Endpoint], books: Books) -> dict[str, Any]:
+    """Of that, speeds and topologies."""
+    return {
         "speeds": [[one.id, one.speed, one.speed_samples] for one in endpoints.values()],
         "topologies": [
             [name, *topology.snapshot()] for name, topology in sorted(books.topologies.items())

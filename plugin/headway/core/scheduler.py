@@ -8,7 +8,7 @@ client would be broken (hold limits, endpoints that are down).
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headway.core.books import Books
@@ -37,8 +37,9 @@ from headway.core.facts import (
     TimerFired,
 )
 from headway.core.learning import Teacher
+from headway.core.lessons import Lesson
 from headway.core.lookout import OUTAGE_GRACE_S, Lookout, Notices
-from headway.core.memory import recall, remembered
+from headway.core.memory import observed, recall, remembered
 from headway.core.overview import overview
 from headway.core.pool import Pool
 from headway.core.protocols import Foresight, Policy, Release, Wait
@@ -84,6 +85,7 @@ class Scheduler:
         self._began: Seconds | None = None
         self._heed = getattr(policy, "heed", None)
         teacher = self._teacher = Teacher(foresight)
+        self.lessons: Sequence[Lesson] = teacher.lessons  # of the last `handle`
         self._runs = RunKeeper(books=self.books, teacher=teacher, rng=rng)
         self._desk = CallDesk(
             books=self.books,
@@ -126,6 +128,7 @@ class Scheduler:
         self._view, at = None, event.at
         self._began = at if self._began is None else self._began
         self._teacher.judged.clear()
+        self._teacher.lessons.clear()
         books = self.books
         if self._timer_at is not None and at >= self._timer_at:
             self._timer_at = None
@@ -177,6 +180,10 @@ class Scheduler:
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
         return remembered(self.foresight, self.policy, self.endpoints, self.books)
+
+    def observed(self) -> dict[str, Any]:
+        """The small parts of a snapshot, which no lessons tell of: speeds and topologies."""
+        return observed(self.endpoints, self.books)
 
     def open_facts(self, at: Seconds) -> tuple[Event, ...]:
         """Events that tell a new scheduler of the open runs, nodes and calls."""

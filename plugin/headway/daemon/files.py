@@ -13,7 +13,7 @@ PRIVATE_FOLDER = 0o700
 
 def learned_path(socket: Path) -> Path:
     """Where the daemon keeps what was learned, over restarts."""
-    return socket.with_name(f"{socket.name}.learned")
+    return socket.with_name(f"{socket.name}.learned.sqlite")
 
 
 def lock_path(socket: Path) -> Path:

@@ -22,7 +22,7 @@ from headway.daemon.config import Config
 from headway.daemon.connection import Connection
 from headway.daemon.encoding import PromptDesk
 from headway.daemon.files import learned_path, write_private
-from headway.daemon.learned import load_learned, save_learned
+from headway.daemon.keeping import Keeper
 from headway.daemon.queries import answer
 from headway.daemon.scrape import Scraper
 from headway.daemon.shell import MakeScheduler, Recipe, Shell, make_scheduler
@@ -107,6 +107,7 @@ class Daemon:
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._shell: Shell | None = None
+        self._memory: Keeper | None = None
 
     @property
     def shell(self) -> Shell:
@@ -142,6 +143,7 @@ class Daemon:
             raise
         self.started_at = asyncio.get_running_loop().time()
         self.keep_view()
+        self.save()  # what lessons come now add to
         if options.scrape:
             self._scraper = Scraper(self.shell_tell, every_s=options.scrape_s)
             await self._scraper.watch(self.shell.pool)
@@ -179,6 +181,9 @@ class Daemon:
         if self._shell is not None:
             self.save()
             self._shell.stop()
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -207,12 +212,8 @@ class Daemon:
 
     def save(self) -> None:
         """Keep what was learned."""
-        try:
-            save_learned(learned_path(self.options.socket), self.shell.snapshot())
-        except OSError as error:
-            log.error("cannot keep what was learned: %s", error)
-        except Exception as error:
-            log.error("a defect of Headway: no snapshot", exc_info=error)
+        if self._memory is not None:
+            self._memory.save(self.shell)
 
     # The connections' host ----------------------------------------------------
 
@@ -264,12 +265,15 @@ class Daemon:
             journal = JournalWriter(
                 options.journal, max_bytes=options.journal_bytes, keep=options.journal_keep
             )
+        self._memory = Keeper(
+            learned_path(options.socket), journal=options.journal, quality=pool.quality
+        )
         recipe = Recipe(
             pool=pool,
             policy=config.policy,
             params=config.params,
             seed=config.seed,
-            learned=load_learned(learned_path(options.socket), options.journal) or options.learned,
+            learned=self._memory.learned or options.learned,
         )
         return Shell(
             self._usable(recipe),
@@ -334,12 +338,14 @@ class Daemon:
         connection.send(reply)
 
     async def _keep(self) -> None:
-        """Flush the journal, and from time to time keep what was learned."""
+        """Flush the journal, keep what was learned, and from time to time all of it."""
         loop = asyncio.get_running_loop()
         saved = loop.time()
         while True:
             await asyncio.sleep(self.options.flush_s)
             self.shell.flush()
+            if self._memory is not None:
+                self._memory.note(self.shell)
             if loop.time() - saved >= self.options.save_s:
                 self.save()
                 saved = loop.time()

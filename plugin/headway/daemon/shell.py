@@ -7,7 +7,7 @@ asked for a decision gets "use your fallback".
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from headway import __version__
 from headway.core.commands import AnyCommand, Grant, Notice, SetTimer
 from headway.core.errors import ConfigError
 from headway.core.facts import AnyFact, CallReady, Event, TimerFired
+from headway.core.lessons import Lesson
 from headway.core.pool import Pool
 from headway.core.types import ClientId, EndpointId, Mode, RunId, Seconds
 from headway.daemon.stories import Stories
@@ -43,6 +44,13 @@ class SchedulerLike(Protocol):
 
     def made(self) -> tuple[AnyCommand, ...]:
         """The commands of the last `handle`, also if it raised."""
+
+    @property
+    def lessons(self) -> Sequence[Lesson]:
+        """What the last `handle` taught the predictors."""
+
+    def observed(self) -> dict[str, Any]:
+        """The small parts of a snapshot, which no lessons tell of."""
 
     def snapshot(self) -> dict[str, Any]:
         """What was learned."""
@@ -142,6 +150,7 @@ class Shell:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._noticed: dict[str, tuple[str, str]] = {}
         self._stories = Stories()
+        self._lessons: list[Lesson] = []
         self._scheduler = make(recipe)
         self.recipe = recipe
         self.events = 0
@@ -211,6 +220,15 @@ class Shell:
         """What was learned."""
         return self._scheduler.snapshot()
 
+    def take_lessons(self) -> list[Lesson]:
+        """What predictors were taught since somebody asked last."""
+        taken, self._lessons = self._lessons, []
+        return taken
+
+    def observed(self) -> dict[str, Any]:
+        """The parts of a snapshot that no lessons tell of."""
+        return self._scheduler.observed()
+
     def explain(self, run: str) -> dict[str, Any]:
         """The story of a run. Raises `HeadwayError` if it is not known."""
         return self._stories.explain(self._scheduler, run)
@@ -252,6 +270,7 @@ class Shell:
             error = f"{type(raised).__name__}: {raised}"
             commands = self._scheduler.made()  # calls released by then are bound: tell them
             self._raised(event, raised)
+        self._lessons += self._scheduler.lessons
         try:
             for command in commands:  # first: nobody waits for the journal
                 self._execute(command)
