@@ -11,11 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from headway.encoding.encoder import BATCH, open_encoder
+from headway.encoding.encoder import open_encoder
 from tests.bench.measure import percentile
 
 TEXT = "the model should answer a question about sorting lists and explain each step in plain words"
 ALONE, BATCHES = 60, 10
+BATCH = 32
+"""Prompts that are handed over at once."""
 
 
 def prompt(rng: random.Random) -> str:

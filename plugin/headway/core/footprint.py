@@ -4,8 +4,8 @@ All calls of a batch write in step, so `s` steps from now a call that goes on ho
 prompt and what it has written by then; what is uncertain is who still goes on. So the footprint
 is a sum over calls that end independently, and what is reserved is a quantile of that sum, at
 the worst moment ahead: not each call's own worst case, which never come together. Answers'
-lengths are taken as log-normal through their P50 and P90, the sum as normal (checked against
-recorded lengths by ``headway assess``). Kairos (arXiv 2508.06948) adds up such curves to each
+lengths are taken as log-normal through their P50 and P90, with some that stray, the sum as normal
+(checked against recorded lengths by ``headway assess``). Kairos (arXiv 2508.06948) adds up such curves to each
 call's usual end, Maestro (arXiv 2606.12950) reserves a quantile of each call's own.
 """
 
@@ -24,6 +24,9 @@ _ENDS = tuple(NormalDist().inv_cdf(chance) for chance in (0.05, 0.15, 0.3, 0.5, 
 MOST_LOOKED_AT = 768
 """Calls times moments: with many calls the sum is smooth, and fewer moments tell it."""
 LEAST_MOMENTS = 4
+STRAY, WIDER = 0.1, 3.0
+"""Share of the answers that stray, and how much wider than the others': recorded lengths have
+fatter tails than a log-normal through their P50 and P90."""
 LEAST_SPREAD = 0.05
 """Of the logarithm of a length: a forecast without any is not believed."""
 
@@ -90,7 +93,8 @@ class _Call:
     def _longer(self, tokens: float) -> float:
         if tokens <= 0.0:
             return 1.0
-        return 0.5 * math.erfc((math.log(tokens) - self.centre) * self.scale)
+        away = (math.log(tokens) - self.centre) * self.scale
+        return 0.5 * ((1.0 - STRAY) * math.erfc(away) + STRAY * math.erfc(away / WIDER))
 
 
 def _moments(calls: Sequence[_Call]) -> list[float]:

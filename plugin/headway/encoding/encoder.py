@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from headway.core.errors import ConfigError
 
-BATCH = 32
+BATCH = 8
+"""Texts read at once: more are padded to each other's length, and gain nothing on two cores."""
 MOST_TOKENS = 256
 """Of a text, where the model does not say: what all-MiniLM-L6-v2 was trained on."""
 MOST_THREADS = 2
@@ -97,7 +98,7 @@ class OnnxEncoder:
     def encode(self, texts: Sequence[str]) -> list[Vector]:
         """A vector of length 1 for each text."""
         found: dict[int, Vector] = {}
-        # texts of a length together: a batch is padded to its longest
+        # those of a length together: a batch is padded to its longest
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
         for start in range(0, len(order), BATCH):
             places = order[start : start + BATCH]
