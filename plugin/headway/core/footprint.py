@@ -5,8 +5,8 @@ prompt and what it has written by then; what is uncertain is who still goes on. 
 is a sum over calls that end independently, and what is reserved is a quantile of that sum, at
 the worst moment ahead: not each call's own worst case, which never come together. Answers'
 lengths are taken as log-normal through their P50 and P90, with some that stray, the sum as normal
-(checked against recorded lengths by ``headway assess``). Kairos (arXiv 2508.06948) adds up such curves to each
-call's usual end, Maestro (arXiv 2606.12950) reserves a quantile of each call's own.
+(checked against recorded lengths by ``headway assess``). Kairos (arXiv 2508.06948) adds up such
+curves to each call's usual end, Maestro (arXiv 2606.12950) reserves a quantile of each call's own.
 """
 
 import math
