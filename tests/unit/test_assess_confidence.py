@@ -218,6 +218,7 @@ def test_the_command_writes_its_part_of_a_page(tmp_path: Path) -> None:
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
     page.write_text(
         "before\n<!-- confidence: made by it -->\nold\n<!-- confidence end -->\nafter\n"
+        "<!-- encoder: made by it -->\n<!-- encoder end -->\n"
     )
     assess(tmp_path, json_file=numbers, page=page, sets=["routellm-gsm8k"], splits=2)
     told = json.loads(numbers.read_bytes())
@@ -225,12 +226,18 @@ def test_the_command_writes_its_part_of_a_page(tmp_path: Path) -> None:
     assert told["lengths"] == [] and found["questions"] == 40 and len(found["splits"]) == 2
     assert set(found["splits"][0]["scores"]["headway"]) == set(OUTCOMES)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("<!-- confidence end -->\nafter\n")
-    assert "encoder" not in text and (tmp_path / "results" / "prediction-confidence.png").is_file()
+    whole, _, rest = text.partition("<!-- confidence end -->\nafter\n")
+    assert (
+        text.startswith("before\n")
+        and rest == "<!-- encoder: made by it -->\n<!-- encoder end -->\n"
+    )
+    assert "encoder" not in whole and (tmp_path / "results" / "prediction-confidence.png").is_file()
     tiny = tiny_encoder(tmp_path / "tiny")
     assess(tmp_path, page=page, sets=["routellm-gsm8k"], splits=1, encoder=tiny)
-    assert "| headway + encoder |" in page.read_text()
-    assert "* the encoder (tiny by onnxruntime" in page.read_text()
+    again, _, rest = page.read_text().partition("<!-- confidence end -->\nafter\n")
+    assert again == whole and "| headway + encoder |" in rest
+    assert "* the encoder (tiny by onnxruntime" in rest
+    assert (tmp_path / "results" / "prediction-encoder.png").is_file()
     assert "| clairvoyant | 1.000" in text and "| escalation |" in text and "old" not in text
 
 

@@ -52,7 +52,7 @@ def assess(
     if not data.is_dir():
         raise ConfigError(f"{data}: there is no such folder")
     wanted, pairs = confidence_run.parted(sets)
-    parts = pages.parts_of(wanted, pairs)
+    parts = pages.parts_of(wanted, pairs, encoded=encoder is not None)
     reader = None if encoder is None or not pairs else open_encoder(encoder)
     # a page without a place for what is found, and a file in no folder, are refused before the work
     if json_file is not None and not json_file.parent.is_dir():

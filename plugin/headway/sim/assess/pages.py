@@ -11,20 +11,24 @@ from headway.sim.assess.returns import returns_page
 from headway.sim.assess.starts import start_page
 from headway.sim.assess.telling import Assessment
 
-LENGTHS, HORIZONS, CONFIDENCE = "assess", "horizons", "confidence"
+LENGTHS, HORIZONS, CONFIDENCE, ENCODED = "assess", "horizons", "confidence", "encoder"
 STARTS, FOOTPRINTS, RETURNS = "starts", "footprints", "returns"
 DRAWN: dict[str, tuple[str, str, Callable[[Any, Path], None]]] = {
     LENGTHS: ("lengths", "output length, set by set", pictures.draw_lengths),
     HORIZONS: ("horizons", "what is left of runs, set by set", pictures.draw_horizons),
     CONFIDENCE: ("confidence", "right answers, set by set", pictures.draw_confidence),
+    ENCODED: ("encoder", "right answers with an encoder, set by set", pictures.draw_confidence),
 }
 """Of a part: its picture's file, what that shows, and who draws it."""
 
 
-def parts_of(sets: Sequence[str], pairs: Sequence[str]) -> list[str]:
-    """The parts that an assessment of these sets and labelled pairs fills."""
+def parts_of(sets: Sequence[str], pairs: Sequence[str], *, encoded: bool = False) -> list[str]:
+    """The parts that an assessment of these sets and labelled pairs fills.
+
+    With an encoder that for pairs is one of its own.
+    """
     recorded = [LENGTHS, STARTS, HORIZONS, FOOTPRINTS, RETURNS] if sets else []
-    return recorded + ([CONFIDENCE] if pairs else [])
+    return recorded + ([ENCODED if encoded else CONFIDENCE] if pairs else [])
 
 
 def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str, str]:
@@ -37,6 +41,7 @@ def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str,
         FOOTPRINTS: (whole.footprints, footprint_page(head, whole.footprints)),
         RETURNS: (whole.returns, returns_page(head, whole.returns)),
         CONFIDENCE: (whole.confidences, telling.confidence_markdown(whole)),
+        ENCODED: (whole.confidences, telling.confidence_markdown(whole)),
     }
     made = {}
     for part in parts:
