@@ -22,6 +22,7 @@ from tests.bench import (
     handle,
     imports,
     latency,
+    memory,
     plugin,
     proxies,
     simulate,
@@ -43,6 +44,7 @@ class Sizes:
     engine_requests: int = 2000
     simulated_runs: int = 1500
     looks: int = 200
+    taught_runs: int = 60
 
 
 QUICK = Sizes(
@@ -55,6 +57,7 @@ QUICK = Sizes(
     engine_requests=100,
     simulated_runs=40,
     looks=5,
+    taught_runs=2,
 )
 
 
@@ -113,6 +116,11 @@ def _adapter(sizes: Sizes, part: Part) -> list[Result]:
     return adapter.measure(looks=sizes.looks, step=part("looks at vLLM", adapter.ROUNDS))
 
 
+def _memory(sizes: Sizes, part: Part) -> list[Result]:
+    step = part("what a daemon holds", sizes.taught_runs)
+    return memory.measure(runs=sizes.taught_runs, step=step)
+
+
 SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "decision": _decision,
     "node": _node,
@@ -124,6 +132,7 @@ SECTIONS: dict[str, Callable[[Sizes, Part], list[Result]]] = {
     "engine": _engine,
     "simulate": _simulate,
     "adapter": _adapter,
+    "memory": _memory,
 }
 
 
