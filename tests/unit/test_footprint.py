@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from headway.core.footprint import OVERFLOW, Holding, peak_tokens
+from headway.core.footprint import OVERFLOW, Holding, peak
 from headway.core.inflight import InFlight, Load
 from headway.core.types import CallId
 
@@ -14,8 +14,8 @@ def holding(prompt: float, p50: float, p90: float, written: float = 0.0) -> Hold
 
 
 def test_nothing_holds_nothing_and_a_sure_call_what_it_will_write() -> None:
-    assert peak_tokens([]) == 0.0
-    assert peak_tokens([holding(1000.0, 200.0, 200.0)]) == pytest.approx(1200.0, rel=0.02)
+    assert peak([]).tokens == 0.0
+    assert peak([holding(1000.0, 200.0, 200.0)]).tokens == pytest.approx(1200.0, rel=0.02)
 
 
 def test_calls_that_end_one_after_the_other_do_not_hold_their_most_together() -> None:
@@ -23,8 +23,8 @@ def test_calls_that_end_one_after_the_other_do_not_hold_their_most_together() ->
     each = sum(one.prompt + one.p90 for one in calls)
     # n calls of 100 + 100 s tokens each are there after s hundreds
     truth = max((8 - s) * (100.0 + 100.0 * (s + 1)) for s in range(8))
-    assert peak_tokens(calls) == pytest.approx(truth, rel=0.15)
-    assert peak_tokens(calls) < 0.7 * each
+    assert peak(calls).tokens == pytest.approx(truth, rel=0.15)
+    assert peak(calls).tokens < 0.7 * each
 
 
 def test_the_chance_of_more_is_as_stated() -> None:
@@ -42,14 +42,14 @@ def test_the_chance_of_more_is_as_stated() -> None:
         held = max(
             sum(prompt + at for length, prompt in lengths if length >= at) for at, _ in lengths
         )
-        over += held > peak_tokens(calls)
+        over += held > peak(calls).tokens
     # the chance is stated for each moment: that any of them overflows is somewhat likelier
     assert OVERFLOW < over / 600 < 8 * OVERFLOW
 
 
 def test_more_has_been_written_than_was_foreseen() -> None:
     late = holding(100.0, 50.0, 60.0, written=5000.0)
-    assert 5100.0 < peak_tokens([late]) < 12_000.0
+    assert 5100.0 < peak([late]).tokens < 12_000.0
 
 
 def load(run: str = "", **changes: float) -> Load:

@@ -47,14 +47,21 @@ class Holding(NamedTuple):
         return max(math.log(self.p90 / self.p50) / _NORMAL_P90, LEAST_SPREAD)
 
 
-def peak_tokens(holdings: Sequence[Holding], *, overflow: float = OVERFLOW) -> float:
-    """KV tokens held at the worst moment ahead, of which more is held with chance `overflow`.
+class Peak(NamedTuple):
+    """KV tokens to reserve, and the worst moment ahead: so many steps from now."""
+
+    tokens: float
+    steps: float
+
+
+def peak(holdings: Sequence[Holding], *, overflow: float = OVERFLOW) -> Peak:
+    """What is held at the worst moment ahead; more is held then with chance `overflow`.
 
     0 of no calls. That it is more at any moment is likelier than that it is at a given one.
     """
     calls = [_Call(holding) for holding in holdings]
     away = NormalDist().inv_cdf(1.0 - overflow)
-    worst = 0.0
+    worst = Peak(0.0, 0.0)
     for steps in _moments(calls):
         mean = variance = most = 0.0
         for call in calls:
@@ -63,7 +70,9 @@ def peak_tokens(holdings: Sequence[Holding], *, overflow: float = OVERFLOW) -> f
             mean += chance * size
             variance += chance * (1.0 - chance) * size * size
             most += size
-        worst = max(worst, min(mean + away * math.sqrt(variance), most))
+        tokens = min(mean + away * math.sqrt(variance), most)
+        if tokens > worst.tokens:
+            worst = Peak(tokens, steps)
     return worst
 
 

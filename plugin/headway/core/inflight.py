@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from headway.core.calls import CallKey
-from headway.core.footprint import Holding, peak_tokens
+from headway.core.footprint import Holding, peak
 from headway.core.pool import Profile
 from headway.core.types import Seconds
 
@@ -103,11 +103,11 @@ class InFlight:
 
     @property
     def kv_tokens(self) -> float:
-        """KV tokens that the calls come to hold together (`footprint.peak_tokens`), as foreseen
+        """KV tokens that the calls come to hold together (`footprint.peak`), as foreseen
         when one came or went last.
         """
         if self._peak is None:
-            self._peak = min(peak_tokens(self._holdings()), self._kv)
+            self._peak = min(peak(self._holdings()).tokens, self._kv)
         return self._peak
 
     def _holdings(self) -> list[Holding]:

@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 from rich.console import Console
 
-from headway.core.footprint import OVERFLOW, Holding, peak_tokens
+from headway.core.footprint import OVERFLOW, Holding, peak
 from headway.sim.assess.lengths import FORECASTERS, foreseen
 from headway.sim.assess.sets import KnownCall, KnownSet, halves
 from headway.sim.assess.tables import Section, page, terminal_table
@@ -21,21 +21,24 @@ TOGETHER = (4, 16)
 BATCHES = 1000
 RESERVED_COLUMNS: dict[str, tuple[str, str]] = {
     **{f"reserved_{size}": (f"{size} calls: reserved / held", ".3f") for size in TOGETHER},
-    **{f"overflow_{size}": (f"{size} calls: held more", ".3f") for size in TOGETHER},
+    **{f"then_{size}": (f"{size} calls: more then", ".3f") for size in TOGETHER},
+    **{f"ever_{size}": (f"{size} calls: more ever", ".3f") for size in TOGETHER},
 }
 
 
 class ReservedScores(msgspec.Struct, frozen=True, kw_only=True):
     """One way to reserve on one split, for batches of 4 and of 16 calls.
 
-    `reserved` is over what the batch held at its worst moment (mean), `overflow` the share of
-    batches that held more than was reserved.
+    `reserved` is over what the batch held at its worst moment (mean); the others are shares of
+    batches that held more than was reserved: at the moment foreseen as the worst, or ever.
     """
 
     reserved_4: float
     reserved_16: float
-    overflow_4: float
-    overflow_16: float
+    then_4: float
+    then_16: float
+    ever_4: float
+    ever_16: float
 
 
 class AssessedFootprint(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +72,7 @@ def _p90_each(batch: Sequence[_Seen], longest: float) -> float:
 
 
 def _quantile(batch: Sequence[_Seen], longest: float) -> float:
-    return peak_tokens([one.holding for one in batch])
+    return peak([one.holding for one in batch]).tokens
 
 
 def _clairvoyant(batch: Sequence[_Seen], longest: float) -> float:
@@ -82,6 +85,15 @@ WAYS: dict[str, Way] = {
     f"headway: {1 - OVERFLOW:.0%} of the sum": _quantile,
     "clairvoyant": _clairvoyant,
 }
+
+
+def held_after(batch: Sequence[_Seen], steps: float) -> float:
+    """KV tokens after so many steps of a token each."""
+    return sum(
+        one.holding.prompt + one.holding.written + steps
+        for one in batch
+        if one.output_tokens - one.holding.written >= steps
+    )
 
 
 def held(batch: Sequence[_Seen]) -> float:
@@ -160,7 +172,11 @@ def _batch(calls: Sequence[_Foretold], size: int, rng: Random) -> list[_Seen]:
 def _scores(batches: dict[int, list[list[_Seen]]], way: Way, longest: float) -> ReservedScores:
     found: dict[str, float] = {}
     for size, some in batches.items():
-        pairs = [(way(batch, longest), held(batch)) for batch in some]
-        found[f"reserved_{size}"] = sum(reserved / real for reserved, real in pairs) / len(pairs)
-        found[f"overflow_{size}"] = sum(real > reserved for reserved, real in pairs) / len(pairs)
+        reserved = [way(batch, longest) for batch in some]
+        most = [held(batch) for batch in some]
+        then = [held_after(batch, peak([one.holding for one in batch]).steps) for batch in some]
+        pairs, count = list(zip(reserved, most, then, strict=True)), len(some)
+        found[f"reserved_{size}"] = sum(kept / real for kept, real, _ in pairs) / count
+        found[f"then_{size}"] = sum(real > kept for kept, _, real in pairs) / count
+        found[f"ever_{size}"] = sum(real > kept for kept, real, _ in pairs) / count
     return ReservedScores(**found)
