@@ -195,7 +195,7 @@ async def test_learning_is_kept_now_and_then_without_a_stop(tmp_path: Path) -> N
     async with running(tmp_path, flush_s=0.01, save_s=0.02) as daemon:
         await work(await Peer.hello(daemon.options.socket), 2)
         path = learned_path(daemon.options.socket)
-        await until(path.exists)
+        await until(lambda: path.exists() and parts_in(path) == [("seen", b"\x02")])
         assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -219,9 +219,20 @@ async def test_a_daemon_that_is_killed_has_forgotten_next_to_nothing(tmp_path: P
         assert lessons_in(learned_path(socket)) == []  # they are in the snapshot now
 
 
-def lessons_in(path: Path) -> list[object]:
-    with closing(sqlite3.connect(path, timeout=5.0)) as file:
-        return file.execute("SELECT number FROM lessons").fetchall()
+def rows_in(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as file:
+        try:
+            return file.execute(query).fetchall()
+        except sqlite3.OperationalError:  # not yet there, or just being written
+            return []
+
+
+def lessons_in(path: Path) -> list[tuple[object, ...]]:
+    return rows_in(path, "SELECT number FROM lessons")
+
+
+def parts_in(path: Path) -> list[tuple[object, ...]]:
+    return rows_in(path, "SELECT name, body FROM parts")
 
 
 async def test_learning_that_the_scheduler_refuses_is_left_out(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def test_the_chance_of_more_is_as_stated() -> None:
     assert OVERFLOW < over / 600 < 8 * OVERFLOW
 
 
+def test_answers_that_stray_are_allowed_for() -> None:
+    """One call in a thousand is beyond three spreads of a log-normal; of real ones, more are."""
+    spread = holding(0.0, 200.0, 720.0).spread
+    kept = holding(100.0, 200.0, 720.0, written=200.0 * 2.718281828 ** (1.2 * spread))
+    strays = holding(100.0, 200.0, 720.0, written=200.0 * 2.718281828 ** (2.5 * spread))
+    for one, share in ((kept, 0.1), (strays, 0.25)):
+        held = 10 * (one.prompt + one.written)
+        assert peak([one] * 10).tokens > (1.0 + share) * held
+
+
 def test_more_has_been_written_than_was_foreseen() -> None:
     late = holding(100.0, 50.0, 60.0, written=5000.0)
     assert 5100.0 < peak([late]).tokens < 12_000.0

@@ -13,6 +13,7 @@ from headway.core.facts import AnyFact, CallReady, PromptEncoded
 from headway.core.prompts import embedded
 from headway.core.types import CallId, ClientId
 from headway.daemon.encoding import MOST_WAITING, PromptDesk
+from headway.encoding.encoder import BATCH
 from headway.wire.messages import Prompt
 from tests.support.telling import ask
 
@@ -121,7 +122,7 @@ async def test_what_piles_up_is_encoded_together_and_bounded(desk: Desk) -> None
     await asyncio.sleep(0.05)
     encoded = [fact for fact, _ in desk.told if isinstance(fact, PromptEncoded)]
     assert len(encoded) == MOST_WAITING
-    assert max(len(batch) for batch in desk.encoder.batches) == 32
+    assert max(len(batch) for batch in desk.encoder.batches) == BATCH
 
 
 async def test_a_client_that_is_gone_asks_nothing(desk: Desk) -> None:

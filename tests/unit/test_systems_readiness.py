@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from headway.core.types import RunId
+from headway.policy import make_scheduler
 from headway.policy.readiness import LOOK_EVERY, Readiness, _committed, _work
 from tests.support.telling import Teller, endpoint, granted, pool
 
@@ -189,7 +190,9 @@ def test_a_scrape_does_not_look_at_a_queue_that_nothing_is_for() -> None:
 def test_a_snapshot_is_all_that_it_learned_of_the_past() -> None:
     told = one_endpoint()
     answered(told, calls=40, first_token_s=9.0)
-    before = told.scheduler.snapshot()["policy"]
+    named = told.scheduler.snapshot()["policy"]
+    assert named["name"] == "readiness"
+    before = named["own"]
     assert len(before["flows"]) == 40 and before["budgets"][0][1] < 120_000
     fresh = Readiness()
     fresh.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
@@ -204,3 +207,12 @@ def test_runs_that_are_over_are_forgotten() -> None:
     assert isinstance(told.scheduler.policy, Readiness)
     assert RunId("0.0-0") not in told.scheduler.policy._open
     assert len(told.scheduler.policy._open) <= 64
+
+
+def test_what_another_policy_learned_is_left_and_the_rest_taken() -> None:
+    told = one_endpoint()
+    answered(told, calls=40, first_token_s=9.0)
+    learned = msgspec.msgpack.decode(msgspec.msgpack.encode(told.scheduler.snapshot()))
+    other = make_scheduler(told.scheduler.pool, policy="cascade", learned=learned)
+    foresight = other.snapshot()["foresight"]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(foresight)) == learned["foresight"]

@@ -96,8 +96,12 @@ class _Call:
         return self._longer(self.written + steps) / self.now
 
     def end(self, away: float) -> float:
-        """Steps until its end if its length is `away` spreads from the median; at least one."""
-        return max(math.exp(self.centre + self.spread * away) - self.written, 1.0)
+        """Steps until its end if its length is `away` spreads from the median.
+
+        One that has written more than that strays: half as long again as until now.
+        """
+        left = math.exp(self.centre + self.spread * away) - self.written
+        return left if left >= 1.0 else max(0.5 * self.written, 1.0)
 
     def _longer(self, tokens: float) -> float:
         if tokens <= 0.0:

@@ -17,19 +17,17 @@ def remembered(
     snapshot = getattr(policy, "snapshot", None)
     return {
         "foresight": foresight.snapshot(),
-        "policy": snapshot() if snapshot is not None else {},
-        **observed(endpoints, books),
-    }
-
-
-def observed(endpoints: Mapping[EndpointId, Endpoint], books: Books) -> dict[str, Any]:
-    """Of that, speeds and topologies."""
-    return {
-        "speeds": [[one.id, one.speed, one.speed_samples] for one in endpoints.values()],
+        "policy": {"name": policy.name, "own": snapshot()} if snapshot is not None else {},
         "topologies": [
             [name, *topology.snapshot()] for name, topology in sorted(books.topologies.items())
         ],
+        **observed(endpoints),
     }
+
+
+def observed(endpoints: Mapping[EndpointId, Endpoint]) -> dict[str, Any]:
+    """Of that, what changes with every call and is told by no lesson: speeds."""
+    return {"speeds": [[one.id, one.speed, one.speed_samples] for one in endpoints.values()]}
 
 
 def recall(
@@ -43,12 +41,13 @@ def recall(
     restore = getattr(policy, "restore", None)
     try:
         foresight.restore(learned["foresight"])
-        if restore is not None and (own := learned.get("policy")):
-            restore(own)
-        for endpoint_id, speed, samples in learned["speeds"]:
+        own = learned.get("policy") or {}
+        if restore is not None and own.get("name") == policy.name:  # another's is left
+            restore(own["own"])
+        for endpoint_id, speed, samples in learned.get("speeds", ()):
             if (endpoint := endpoints.get(endpoint_id)) is not None:
                 endpoint.speed, endpoint.speed_samples = float(speed), int(samples)
-        for name, edges, visits in learned["topologies"]:
+        for name, edges, visits in learned.get("topologies", ()):
             books.topology(name).restore(edges, visits)
     except (KeyError, TypeError, ValueError) as error:
         raise HeadwayError(f"what was learned cannot be read ({error!r}): delete it") from error

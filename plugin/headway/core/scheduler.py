@@ -182,8 +182,8 @@ class Scheduler:
         return remembered(self.foresight, self.policy, self.endpoints, self.books)
 
     def observed(self) -> dict[str, Any]:
-        """The small parts of a snapshot, which no lessons tell of: speeds and topologies."""
-        return observed(self.endpoints, self.books)
+        """Of a snapshot what changes with every call and no lesson tells of: speeds."""
+        return observed(self.endpoints)
 
     def open_facts(self, at: Seconds) -> tuple[Event, ...]:
         """Events that tell a new scheduler of the open runs, nodes and calls."""

@@ -104,10 +104,10 @@ class Daemon:
         self._lock: Lock | None = None
         self._scraper: Scraper | None = None
         self._prompts: PromptDesk | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._shell: Shell | None = None
-        self._memory: Keeper | None = None
+        self._keeper = Keeper(learned_path(options.socket))
 
     @property
     def shell(self) -> Shell:
@@ -143,11 +143,12 @@ class Daemon:
             raise
         self.started_at = asyncio.get_running_loop().time()
         self.keep_view()
-        self.save()  # what lessons come now add to
+        if self.shell.recipe.learned is not None:
+            self.save()  # what lessons come now add to
         if options.scrape:
             self._scraper = Scraper(self.shell_tell, every_s=options.scrape_s)
             await self._scraper.watch(self.shell.pool)
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeping = asyncio.create_task(self._keep())
         for note in self.config.notes:
             log.warning("%s", note)
 
@@ -162,10 +163,10 @@ class Daemon:
     async def stop(self) -> None:
         """Close everything; clients with held calls fall open. Safe to call twice."""
         self._stopping.set()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            self._keeping = None
         if self._scraper is not None:
             await self._scraper.stop()
             self._scraper = None
@@ -181,9 +182,7 @@ class Daemon:
         if self._shell is not None:
             self.save()
             self._shell.stop()
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+        self._keeper.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -212,8 +211,7 @@ class Daemon:
 
     def save(self) -> None:
         """Keep what was learned."""
-        if self._memory is not None:
-            self._memory.save(self.shell)
+        self._keeper.save(self.shell)
 
     # The connections' host ----------------------------------------------------
 
@@ -265,15 +263,13 @@ class Daemon:
             journal = JournalWriter(
                 options.journal, max_bytes=options.journal_bytes, keep=options.journal_keep
             )
-        self._memory = Keeper(
-            learned_path(options.socket), journal=options.journal, quality=pool.quality
-        )
+        learned = self._keeper.recall(options.journal, pool.quality)
         recipe = Recipe(
             pool=pool,
             policy=config.policy,
             params=config.params,
             seed=config.seed,
-            learned=self._memory.learned or options.learned,
+            learned=learned or options.learned,
         )
         return Shell(
             self._usable(recipe),
@@ -299,6 +295,7 @@ class Daemon:
             self._make(recipe)
         except Exception as error:
             log.error("what was learned before cannot be used, learning anew", exc_info=error)
+            self._keeper.refused()
             return fresh
         return recipe
 
@@ -344,8 +341,7 @@ class Daemon:
         while True:
             await asyncio.sleep(self.options.flush_s)
             self.shell.flush()
-            if self._memory is not None:
-                self._memory.note(self.shell)
+            self._keeper.note(self.shell)
             if loop.time() - saved >= self.options.save_s:
                 self.save()
                 saved = loop.time()

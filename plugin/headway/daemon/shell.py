@@ -50,7 +50,7 @@ class SchedulerLike(Protocol):
         """What the last `handle` taught the predictors."""
 
     def observed(self) -> dict[str, Any]:
-        """The small parts of a snapshot, which no lessons tell of."""
+        """Of a snapshot what changes with every call and no lesson tells of."""
 
     def snapshot(self) -> dict[str, Any]:
         """What was learned."""
@@ -226,7 +226,7 @@ class Shell:
         return taken
 
     def observed(self) -> dict[str, Any]:
-        """The parts of a snapshot that no lessons tell of."""
+        """Of a snapshot what changes with every call and no lesson tells of."""
         return self._scheduler.observed()
 
     def explain(self, run: str) -> dict[str, Any]:

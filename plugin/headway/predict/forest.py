@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
-from headway.predict.trees import Row, Tree, grown, pooled, restored
+from headway.predict.trees import Row, Tree, grown, leaf_of, pooled, restored
 
 ROWS = 2_000
 """Rows kept: some 150 bytes each."""
@@ -51,11 +51,7 @@ class RollingForest:
 
     def predict(self, kind: int, row: bytes) -> list[tuple[float, float]]:
         """P50 and P90 of each number, by the trees of a kind that is ready."""
-        leaves = []
-        for _, tree in self._trees[kind]:  # as `leaf_of` does: this is asked for every call
-            while len(tree) == 4:
-                tree = tree[2] if row[tree[0]] <= tree[1] else tree[3]
-            leaves.append(tree[0])
+        leaves = [leaf_of(tree, row) for _, tree in self._trees[kind]]
         return [pooled(values) for values in zip(*leaves, strict=True)]
 
     def learn(

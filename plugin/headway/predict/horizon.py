@@ -24,8 +24,11 @@ from headway.predict.forest import RollingForest
 from headway.predict.quantiles import ShrunkQuantiles, rest_of_run
 from headway.predict.shape import ALL, SHAPE, Names, row_of
 
-STAGES = ("a run begins", "it has shown something")
-"""What is believed is chosen for each: at a start trees know a name and a prompt's size."""
+STAGES = START, LATER = 0, 1
+"""A run begins, or has shown something. What is believed is chosen for each: at a start trees know
+a name and a prompt's size."""
+FORMAT = 2
+"""Of the snapshot; one of another is left, and what is left of runs is learned anew."""
 CANDIDATES = (
     "visits",
     "positions",
@@ -147,8 +150,9 @@ class _Graph:
         self.forest = RollingForest((SHAPE, ALL), quantities)
         self.names = Names()
         self.trusts = [[_Trust() for _ in range(quantities)] for _ in STAGES]
-        self.nodes = self.runs = self.rows = 0
+        self.nodes = self.runs = 0
         self.run = ""
+        self.offered = [0 for _ in STAGES]
 
     def takes(self, query: Query, position: int) -> bool:
         """Counts a node; whether the trees learn from it: from a run's first, and some of the rest.
@@ -164,14 +168,15 @@ class _Graph:
 
     def judges(self, stage: int) -> bool:
         """Whether a node that the trees learn from is judged too: in the long run, some are."""
-        return self.trusts[stage][0].judged < ALL_JUDGED or self.nodes % JUDGED_LATER == 0
+        self.offered[stage] += 1
+        return self.offered[stage] <= ALL_JUDGED or self.offered[stage] % JUDGED_LATER == 0
 
     def believed(self) -> set[int]:
         """Kinds of trees that medians are taken from; all of them as long as nobody can tell.
 
         Schedulers go by medians: trees for P90 alone may be older.
         """
-        later = self.trusts[-1]
+        later = self.trusts[LATER]
         if later[0].judged < LEAST_JUDGED:
             return {0, 1}
         chosen = {kind for trust in later for kind in KINDS[trust.chosen[0]]}
@@ -191,7 +196,7 @@ class Horizons:
         self._graphs: dict[str, _Graph] = {}
         self._told: list[float] = []
         self._told_of: Query | None = None
-        self._run = ""
+        self._run = self._over = ""
         self._pending: list[_Pending] = []
         self._asked: Query | None = None
         self._row = b""
@@ -250,7 +255,10 @@ class Horizons:
                     self._learn_whole(query, query.past.position, tuple(self._told))
 
     def _learn_whole(self, query: Query, position: int, values: tuple[float, ...]) -> None:
-        """Nothing of a run is learned before all of it was judged: its nodes tell of each other."""
+        """Nothing of a run is learned before all of it was judged: its nodes tell of each other.
+
+        Its last node to be told is its first: but for those that began beside that one.
+        """
         self._asked = None
         if self._pending and (query.run != self._run or len(self._pending) >= MOST_PENDING):
             self._take_in()
@@ -264,11 +272,13 @@ class Horizons:
         if graph.takes(query, position):
             graph.names.add(query.node)
             row = row_of(query, graph.names)
-            if graph.forest.ready() and graph.judges(_stage(position)):
+            beside = not position and query.run and query.run == self._over
+            if graph.forest.ready() and not beside and graph.judges(_stage(position)):
                 self._judge(graph, query, position, row, values)
         self._pending.append((query.graph, query.node, query.visit, position, row, values))
         if not position or not query.run:
             self._take_in()
+            self._over = query.run
 
     def _judge(
         self,
@@ -304,10 +314,11 @@ class Horizons:
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
         return {
+            "format": FORMAT,
             "plain": [
                 [one.visits.snapshot(), one.positions.snapshot()] for one in self._quantities
             ],
-            "run": self._run,
+            "run": [self._run, self._over],
             "pending": [[*place, list(values)] for *place, values in self._pending],
             "graphs": [
                 [
@@ -315,35 +326,42 @@ class Horizons:
                     graph.forest.snapshot(),
                     graph.names.saved(),
                     [[trust.saved() for trust in stage] for stage in graph.trusts],
-                    [graph.nodes, graph.runs, graph.run],
+                    [graph.nodes, graph.runs, graph.run, graph.offered],
                 ]
                 for name, graph in self._graphs.items()
             ],
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Take a snapshot back. Raises `KeyError`, `TypeError` or `ValueError` if it is not one."""
-        for one, (visits, positions) in zip(self._quantities, snapshot["plain"], strict=True):
+        """Take a snapshot back. Raises `KeyError`, `TypeError` or `ValueError` if it is not one.
+
+        One of another version is left.
+        """
+        plain = snapshot["plain"]
+        if snapshot.get("format") != FORMAT:
+            return
+        for one, (visits, positions) in zip(self._quantities, plain, strict=True):
             one.visits.restore(visits)
             one.positions.restore(positions)
         self._asked = self._told_of = None
-        self._run = str(snapshot["run"])
+        self._run, self._over = (str(run) for run in snapshot["run"])
         self._pending = [
             (str(name), str(node), int(visit), int(position), bytes(row), tuple(values))
             for name, node, visit, position, row, values in snapshot["pending"]
         ]
         self._graphs = {}
-        for name, forest, names, trusts, (nodes, runs, run) in snapshot["graphs"]:
+        for name, forest, names, trusts, (nodes, runs, run, offered) in snapshot["graphs"]:
             graph = self._graphs[name] = _Graph(len(self._quantities))
             graph.forest.restore(forest)
             for each in names:
                 graph.names.add(each)
             graph.trusts = [[_Trust.loaded(saved) for saved in stage] for stage in trusts]
             graph.nodes, graph.runs, graph.run = int(nodes), int(runs), str(run)
+            graph.offered = [int(count) for count in offered]
 
 
 def _stage(position: int) -> int:
-    return 1 if position else 0
+    return LATER if position else START
 
 
 def _at_position(query: Query) -> Query:
