@@ -106,6 +106,8 @@ def pair(policy: str, live: float, virtual: float, *, spread: float = 0.01) -> P
         heard_late_s=0.0,
         slipped=0.001,
         cpu=0.4,
+        lived_at="abc1234567",
+        virtual_at="def1234567",
         calls_on={"small": 2000},
     )
 

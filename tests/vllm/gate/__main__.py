@@ -96,6 +96,7 @@ class Evening:
                     virtual=made,
                     charged_s=took.charged_s,
                     heard_late_s=took.heard_late_s,
+                    virtual_at=commit(),
                 )
                 self._console.print(line(new))
                 self._keep(known, [new if one == pair else one for one in self.results.pairs])
@@ -186,6 +187,7 @@ class Evening:
             load=cell.load,
             policy=policy,
             beside=took,
+            at=commit(),
         )
 
 

@@ -57,7 +57,8 @@ class Virtual(msgspec.Struct, frozen=True, kw_only=True):
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """One cell under one policy, all live plays together.
 
-    `p99_interval` is of the live calls, by bootstrap; `slipped` of the latest play.
+    `p99_interval` is of the live calls, by bootstrap; `slipped` of the latest play. `lived_at` and
+    `virtual_at` are the commits of the two sides.
     """
 
     cell: str
@@ -78,6 +79,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     slipped: float
     cpu: float
     calls_on: dict[str, int]
+    lived_at: str
+    virtual_at: str
 
     @property
     def mean_error(self) -> float:
@@ -156,8 +159,9 @@ def pair_of(
     load: float,
     policy: str,
     beside: Beside,
+    at: str,
 ) -> Pair:
-    """Both sides together."""
+    """Both sides together, of the commit `at`."""
     completion_s = [one for lived in plays for one in lived.completion_s.values()]
     latencies_s = [one for lived in plays for one in lived.latencies_s]
     return Pair(
@@ -179,6 +183,8 @@ def pair_of(
         slipped=max(lived.slipped for lived in plays),
         cpu=statistics.fmean(lived.cpu for lived in plays),
         calls_on=plays[0].calls_on,
+        lived_at=at,
+        virtual_at=at,
     )
 
 

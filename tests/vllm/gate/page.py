@@ -54,11 +54,6 @@ def _opening(results: Results) -> Iterator[str]:
         f"{results.vllm} and LiteLLM {results.litellm}, seed {results.seed}"
         + (", SHORTENED: too few runs to believe.\n" if results.quick else ".\n")
     )
-    if " and " in results.commit:
-        yield (
-            "Of several commits the last made all virtual sides; what was lived may be of the ones "
-            "before (`--resume`, `--anew`).\n"
-        )
 
 
 def _gate(results: Results) -> Iterator[str]:
@@ -83,9 +78,9 @@ def _gate(results: Results) -> Iterator[str]:
     )
     yield (
         "| cell | policy | plays | runs | calls | mean of runs, live / virtual | off | P99 of "
-        "calls, live [95 %] / virtual | off | late | CPU | within |"
+        "calls, live [95 %] / virtual | off | late | CPU | within | commit, live / virtual |"
     )
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    yield "| --- | --- |" + " ---: |" * 9 + " --- | --- |"
     for pair in results.pairs:
         yield _row(pair)
     yield ""
@@ -111,7 +106,7 @@ def _row(pair: Pair) -> str:
         f"{pair.live_mean_s:.2f} / {pair.virtual.mean_s:.2f} s | {pair.mean_error:+.1%} | "
         f"{pair.live_p99_s:.2f} [{low:.2f} to {high:.2f}] / {pair.virtual.p99_s:.2f} s | "
         f"{pair.p99_error:+.1%} | {pair.slipped:.2%} | {pair.cpu:.0%} | "
-        f"{'yes' if pair.passes else '**no**'} |"
+        f"{'yes' if pair.passes else '**no**'} | {pair.lived_at[:7]} / {pair.virtual_at[:7]} |"
     )
 
 
