@@ -22,6 +22,7 @@ $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+	@echo "ready: $(BIN)/headway; see it with: make demo"
 
 demo: $(READY)   ## the same LangGraph programs with and without Headway, side by side (under 5 minutes)
 	@mkdir -p $(OUT)

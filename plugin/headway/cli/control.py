@@ -12,6 +12,7 @@ from headway.cli.options import SocketOption, TcpOption, TokenOption, where
 from headway.cli.show import show_run, show_status
 from headway.core.commands import AnyCommand, Grant, Notice
 from headway.daemon.replay import Compared, Difference, compare, replay
+from headway.daemon.training import journal_files
 
 UNWRAPPED = 10_000
 """Width where there is no terminal: what reads a pipe wants whole lines."""
@@ -66,12 +67,13 @@ def reload(
 
 
 def replay_command(
-    journal: Annotated[Path, typer.Argument(help="A journal file.")],
+    journal: Annotated[Path, typer.Argument(help="A journal, or a folder: its newest.")],
     policy: Annotated[
         str | None, typer.Option(help="Ask another policy what it would have chosen.")
     ] = None,
 ) -> None:
     """Decide a recorded journal again, and report the first difference."""
+    journal = journal_files(journal)[-1]
     if policy is not None:
         _print_compared(compare(journal, policy))
         return

@@ -29,7 +29,7 @@ ENDPOINT_GAUGES = {
     "predicted_tokens": "Output tokens still expected of its calls.",
     "congestion_s": "Seconds by which its load delays a call.",
     "kv_reserved": "KV tokens reserved by its calls.",
-    "speed": "Its speed against its profile, as observed.",
+    "speed": "Time that its calls take over what its profile foresees (2: half as fast).",
     "served": "Calls that it has answered.",
 }
 FORECAST_GAUGES = {

@@ -27,7 +27,7 @@ def show_status(body: Body, console: Console) -> None:
     console.print(f"[bold]headway {escape(MODES.get(mode, mode))}[/bold]")
     console.print(
         f"daemon {daemon.get('version', '?')}, pid {daemon.get('pid', '?')}, "
-        f"up {seconds_told(daemon.get('uptime_s'))}, {daemon.get('clients', '?')} clients, "
+        f"up {seconds_told(daemon.get('uptime_s'))}, {daemon.get('clients', '?')} connections with this one, "
         f"policy {escape(str(body.get('policy', '?')))}"
     )
     console.print(f"socket  {escape(str(daemon.get('socket', '?')))}", soft_wrap=True)
@@ -52,6 +52,7 @@ def show_status(body: Body, console: Console) -> None:
         f"runs: {_plain(body.get('runs_open', '?'))} open, "
         f"{_plain(body.get('runs_interrupted', '?'))} wait for a person"
     )
+    _show_forecasts(body, console)
     _show_coverage(body, console)
 
 
@@ -92,6 +93,20 @@ def _show_endpoints(body: Body, console: Console) -> None:
         if row.get("trouble"):
             place = f"{row.get('id', '?')} ({row.get('url', '?')})"
             console.print(f"{escape(place)}: {escape(str(row['trouble']))}", soft_wrap=True)
+
+
+def _show_forecasts(body: Body, console: Console) -> None:
+    """How many outcomes each predictor has been held against, and which are not used."""
+    rows = [row for row in body.get("forecasts") or [] if isinstance(row, dict)]
+    told = [
+        f"{row.get('predictor', '?')} {_plain(row['judged'])}"
+        + ("" if row.get("trusted", True) else " (errs too much: not used)")
+        for row in rows
+        if row.get("judged")
+    ]
+    console.print(
+        f"forecasts held against outcomes: {escape(', '.join(told)) or 'none yet'}", soft_wrap=True
+    )
 
 
 UNCOVERED = (

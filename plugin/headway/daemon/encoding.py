@@ -60,7 +60,8 @@ class PromptDesk:
         self._opened = opened
         self._encoder: Encoder | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="headway-encoder")
-        self._failed = False
+        self.problem = ""
+        """Why prompts are not read any more."""
         self._waiting: deque[tuple[CallKey, bytes, str]] = deque()
         self._under_way: set[CallKey] = set()
         self._ready: OrderedDict[CallKey, Features] = OrderedDict()
@@ -70,7 +71,7 @@ class PromptDesk:
 
     def heard(self, prompt: Prompt) -> None:
         """A client told what a call asks; its question follows."""
-        if self._failed:
+        if self.problem:
             return
         key = (prompt.call, prompt.attempt)
         text = both_ends(prompt.text)
@@ -161,8 +162,8 @@ class PromptDesk:
         self._tell(ask, held.client)
 
     def _give_up(self, error: Exception) -> None:
-        self._failed = True
-        log.warning("no embeddings of prompts, hashed words only: %s", error)
+        self.problem = f"no embeddings of prompts, hashed words only: {error}"
+        log.warning("%s", self.problem)
         self._waiting.clear()
         self._under_way.clear()
         for key in list(self._held):

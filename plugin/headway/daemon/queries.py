@@ -51,8 +51,9 @@ async def _status(daemon: "Daemon", args: Body) -> Body:
         "journal": str(journal.path) if journal is not None else "",
         "journal_bytes": journal.size_bytes if journal is not None else 0,
         "journal_error": shell.journal_error,
-        "notes": list(daemon.config.notes),
+        "notes": daemon.notes(),
     }
+    body["forecasts"] = shell.overview().get("forecasts", [])
     body["covered"] = dict(sorted(daemon.books.covered.items()))
     body["passed"] = [
         {"why": why, "target": target, "count": count}

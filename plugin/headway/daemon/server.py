@@ -126,6 +126,11 @@ class Daemon:
         """How many connections are open."""
         return len(self._connections)
 
+    def notes(self) -> list[str]:
+        """What an operator should know: of the configuration, and what does not work of it."""
+        prompts = self._prompts
+        return [*self.config.notes, *([prompts.problem] if prompts and prompts.problem else [])]
+
     async def start(self) -> None:
         """Listen. Raises `SocketTaken` or `ConfigError`, leaving nothing behind."""
         options = self.options
@@ -271,6 +276,11 @@ class Daemon:
             seed=config.seed,
             learned=learned or options.learned,
         )
+        if options.learned is not None:
+            log.info(
+                "what `--learned` names is %s",
+                "taken" if learned is None else "not taken: the daemon has learned by itself",
+            )
         return Shell(
             self._usable(recipe),
             make=self._make,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.errors import ConfigError, JournalError
+from headway.core.errors import ConfigError, JournalError, nearest
 from headway.core.pool import Pool
 from headway.core.prompts import features
 from headway.core.protocols import Query
@@ -87,7 +87,14 @@ def learn_labels(path: Path, pool: Pool, known: Learned | None) -> tuple[Learned
     )
     confidence = scheduler.foresight.confidence
     count = 0
+    served = {spec.model for spec in pool.endpoints}
+    strange: set[str] = set()
     for label in _labels(path):
+        if label.model not in served and label.model not in strange:
+            strange.add(label.model)
+            log.warning(
+                "%s: no endpoint serves %r%s", path, label.model, nearest(label.model, served)
+            )
         query = Query(
             graph=label.graph,
             node=label.node,
