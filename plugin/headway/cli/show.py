@@ -27,7 +27,8 @@ def show_status(body: Body, console: Console) -> None:
     console.print(f"[bold]headway {escape(MODES.get(mode, mode))}[/bold]")
     console.print(
         f"daemon {daemon.get('version', '?')}, pid {daemon.get('pid', '?')}, "
-        f"up {seconds_told(daemon.get('uptime_s'))}, {daemon.get('clients', '?')} connections with this one, "
+        f"up {seconds_told(daemon.get('uptime_s'))}, "
+        f"{daemon.get('clients', '?')} connections with this one, "
         f"policy {escape(str(body.get('policy', '?')))}"
     )
     console.print(f"socket  {escape(str(daemon.get('socket', '?')))}", soft_wrap=True)
