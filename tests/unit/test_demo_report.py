@@ -80,8 +80,15 @@ def test_an_overworked_machine_is_said_loudly() -> None:
     played = _played(Strain(arm="x", cpu=0.99, lateness=0.0), x=_records(1.0))
     assert played.as_dict()["valid"] is False
     console = Console(file=io.StringIO(), width=100)
-    show.verdict(console, played.complaints)
+    show.verdict(console, played.complaints, runs=min(map(len, played.arms.values())))
     assert "NOT VALID" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(("runs", "few"), [(58, True), (360, False)])
+def test_few_runs_compare_nothing(runs: int, few: bool) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    show.verdict(console, (), runs=runs)
+    assert ("not which arm is better" in console.file.getvalue()) is few
 
 
 def test_the_table_shows_every_arm_for_all_and_for_each_sample() -> None:

@@ -119,7 +119,7 @@ def finish(console: "Console", played: "Played", *, json_file: Path | None, plot
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=2) + "\n")
     _say(console, played, plot_file)
-    show.verdict(console, played.complaints)
+    show.verdict(console, played.complaints, runs=min(map(len, played.arms.values())))
     return 1 if played.failed else 0
 
 

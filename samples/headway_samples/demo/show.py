@@ -78,10 +78,18 @@ def plot(arms: dict[str, list[RunRecord]], path: Path) -> None:
     plt.close(figure)
 
 
-def verdict(console: Console, complaints: Sequence[str]) -> None:
-    """Say whether the numbers count."""
+ENOUGH_RUNS = 200
+"""In an arm; with fewer a single bad run moves the mean."""
+
+
+def verdict(console: Console, complaints: Sequence[str], *, runs: int) -> None:
+    """Say whether the numbers count; `runs` is how many there were in an arm."""
     if not complaints:
         console.print("[green]valid[/green]: the machine kept up with the emulation")
+        if runs < ENOUGH_RUNS:
+            console.print(
+                f"{runs} runs an arm show that it works, not which arm is better: make demo"
+            )
         return
     console.rule("[bold red]NOT VALID", style="red")
     for each in complaints:
