@@ -249,6 +249,23 @@ def test_a_disk_that_fails_is_said_once_and_tried_again_with_the_next_snapshot(
     assert len(kept(path).lessons) == len(lessons(0, 1))
 
 
+def test_a_file_that_could_not_be_read_at_the_start_is_not_overwritten_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "learned.sqlite"
+    first = Keeper(path)
+    first.recall(None, QUALITY)
+    first.save(shell(snapshot={"foresight": {"precious": 1}}))
+    first.close()
+    later = Keeper(path)
+    with monkeypatch.context() as away:
+        away.setattr(LearnedStore, "read", lambda _: (_ for _ in ()).throw(OSError(5, "I/O error")))
+        assert later.recall(None, QUALITY) is None
+    later.save(shell(snapshot={"foresight": {"new": 1}}))
+    assert kept(path).parts == {"foresight": {"new": 1}}
+    assert kept(path.with_name("learned.sqlite.unused")).parts == {"foresight": {"precious": 1}}
+
+
 def test_somebody_who_holds_the_file_holds_nobody_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,8 +42,8 @@ class Keeper:
         """
         found = Kept({}, ())
         try:
-            self._store = LearnedStore(self._path)
-            found = self._store.read()
+            store = LearnedStore(self._path)
+            found, self._store = store.read(), store
         except (sqlite3.Error, OSError) as error:
             self._failing(error)
         self._to_teach = sum(map(_effort, found.lessons))
@@ -82,6 +82,8 @@ class Keeper:
             shell.take_lessons()  # the snapshot holds them
             if self._store is None:
                 self._store = LearnedStore(self._path)
+                if self._store.read().parts:  # which nobody could tell at the start
+                    self._store.set_aside("could not be read at the start")
             self._store.keep(shell.snapshot())
         except Exception as error:  # noqa: BLE001 - likewise
             self._failing(error)

@@ -152,7 +152,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _move_aside(path: Path, why: str) -> None:
     aside = path.with_name(f"{path.name}.unused")
-    log.warning("%s is %s: set aside as %s", path, why, aside.name)
+    log.warning("%s: %s: set aside as %s", path, why, aside.name)
     path.replace(aside)
     for beside in ("-wal", "-shm"):
         path.with_name(path.name + beside).unlink(missing_ok=True)
