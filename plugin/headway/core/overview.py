@@ -47,7 +47,6 @@ def overview(view: View, books: Books) -> dict[str, Any]:
             {"graph": _short(graph), "node": _short(node), "model": _short(model), **asdict(found)}
             for (graph, node, model), found in by_place(told)[:PLACES_TOLD]
         ],
-        "forecasts": view.foresight.records(),
         "predictions_all": asdict(hindsight(told)) if told else None,
     }
 

@@ -11,6 +11,7 @@ from headway.core.endpoints import Endpoint
 from headway.core.errors import HeadwayError
 from headway.core.graph import Node, Run
 from headway.core.pool import Pool
+from headway.core.protocols import Foresight
 from headway.core.types import EndpointId, RunId, Seconds
 
 
@@ -151,6 +152,7 @@ def scheduler_status(
     policy: str,
     endpoints: Mapping[EndpointId, Endpoint],
     books: Books,
+    foresight: Foresight,
     at: Seconds,
 ) -> dict[str, Any]:
     """How things stand, as plain data."""
@@ -160,6 +162,7 @@ def scheduler_status(
     return {
         "mode": pool.mode,
         "policy": policy,
+        "forecasts": foresight.records(),
         "pool_names": {name.name: list(name.models) for name in pool.names},
         "endpoints": [
             {

@@ -56,7 +56,8 @@ class Keeper:
         """What was recalled is of no use to the scheduler: it is not overwritten."""
         if self._store is not None:
             try:
-                self._store.set_aside("of no use to this version")
+                if self._store.read().parts:  # what was recalled may be of a journal
+                    self._store.set_aside("of no use to this version")
             except (sqlite3.Error, OSError) as error:
                 self._failing(error)
 

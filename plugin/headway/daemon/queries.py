@@ -53,7 +53,6 @@ async def _status(daemon: "Daemon", args: Body) -> Body:
         "journal_error": shell.journal_error,
         "notes": daemon.notes(),
     }
-    body["forecasts"] = shell.overview().get("forecasts", [])
     body["covered"] = dict(sorted(daemon.books.covered.items()))
     body["passed"] = [
         {"why": why, "target": target, "count": count}
@@ -66,7 +65,7 @@ async def _top(daemon: "Daemon", args: Body) -> Body:
     """What `headway top` shows: some of the status, and the scheduler's overview."""
     shell = daemon.shell
     status = shell.status()
-    kept = ("mode", "policy", "endpoints", "running", "runs_open", "runs_interrupted")
+    kept = ("mode", "policy", "endpoints", "forecasts", "running", "runs_open", "runs_interrupted")
     return {
         **{key: status[key] for key in kept if key in status},
         **shell.overview(),

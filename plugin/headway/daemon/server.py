@@ -184,11 +184,10 @@ class Daemon:
             connection.close()
         if self._lock is not None:  # while the lock is held, what lies there is ours
             self.options.socket.unlink(missing_ok=True)
-        if self._shell is not None:
-            self.save()
-            self._shell.stop()
-        self._keeper.close()
-        if self._lock is not None:
+            if self._shell is not None:
+                self.save()
+                self._shell.stop()
+            self._keeper.close()
             self._lock.release()
             self._lock = None
         self._servers.clear()

@@ -19,7 +19,7 @@ NEGLIGIBLE = 0.001
 """Levels that weigh less all together are not looked at."""
 
 DECIMALS = 9
-"""Of a forecast."""
+"""Of a forecast: what is beyond them comes of adding shares."""
 
 MAX_VISIT = 4
 """Later visits of a node are taken together, if nothing else is said."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import msgspec
 from rich.console import Console
 
 from headway.sim.assess.horizons import HORIZON_FORECASTERS, HorizonScores, judge_horizon
-from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
 from headway.sim.assess.tables import Section, page, terminal_table
 
 HORIZON_COLUMNS: dict[str, tuple[str, str]] = {
@@ -23,15 +22,12 @@ HORIZON_COLUMNS: dict[str, tuple[str, str]] = {
 }
 
 
-class AssessedHorizon(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left of the runs of one set, in `quantity`: by predictor, scores by split."""
+class AssessedHorizon(JudgedSet[HorizonScores], frozen=True, kw_only=True):
+    """What is left of the runs of one set, in `quantity`."""
 
-    set_name: str
     quantity: str
-    source: str
     runs: int
     calls: int
-    scores: dict[str, tuple[HorizonScores, ...]]
 
 
 def forecasts(splits: int) -> int:

@@ -6,14 +6,16 @@ what they really wrote, a token a step, and free what they hold when they end.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
 
-from headway.core.footprint import OVERFLOW, Holding, peak
+from headway.core.footprint import OVERFLOW, Holding, Peak, peak
 from headway.sim.assess.lengths import FORECASTERS, foreseen
-from headway.sim.assess.sets import KnownCall, KnownSet, halves
+from headway.sim.assess.sets import JudgedSet, KnownCall, KnownSet, halves
 from headway.sim.assess.tables import Section, page, terminal_table
 
 TOGETHER = (4, 16)
@@ -41,13 +43,10 @@ class ReservedScores(msgspec.Struct, frozen=True, kw_only=True):
     ever_16: float
 
 
-class AssessedFootprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Footprints on one set: by way of reserving, scores by split."""
+class AssessedFootprint(JudgedSet[ReservedScores], frozen=True, kw_only=True):
+    """Footprints on one set, by way of reserving."""
 
-    set_name: str
-    source: str
     calls: int
-    scores: dict[str, tuple[ReservedScores, ...]]
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,26 +56,37 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
 
 
+class _Batch(NamedTuple):
+    """Calls that are there together: what they hold at most, what is foreseen of that (`peak`),
+    and what they hold at the moment that is foreseen as the worst.
+    """
+
+    seen: Sequence[_Seen]
+    most: float
+    peak: Peak
+    then: float
+
+
 _Foretold = tuple[KnownCall, float, float]
 """A call, and P50 and P90 of its length."""
-Way = Callable[[Sequence[_Seen], float], float]
+Way = Callable[[_Batch, float], float]
 """What is reserved for a batch, by the longest answer of the train half."""
 
 
-def _longest_each(batch: Sequence[_Seen], longest: float) -> float:
-    return sum(one.holding.prompt + longest for one in batch)
+def _longest_each(batch: _Batch, longest: float) -> float:
+    return sum(one.holding.prompt + longest for one in batch.seen)
 
 
-def _p90_each(batch: Sequence[_Seen], longest: float) -> float:
-    return sum(one.holding.prompt + max(one.holding.p90, one.holding.written) for one in batch)
+def _p90_each(batch: _Batch, longest: float) -> float:
+    return sum(one.holding.prompt + max(one.holding.p90, one.holding.written) for one in batch.seen)
 
 
-def _quantile(batch: Sequence[_Seen], longest: float) -> float:
-    return peak([one.holding for one in batch]).tokens
+def _quantile(batch: _Batch, longest: float) -> float:
+    return batch.peak.tokens
 
 
-def _clairvoyant(batch: Sequence[_Seen], longest: float) -> float:
-    return held(batch)
+def _clairvoyant(batch: _Batch, longest: float) -> float:
+    return batch.most
 
 
 WAYS: dict[str, Way] = {
@@ -125,7 +135,14 @@ def assess_footprint(
             (test[one.run].calls[one.place], one.p50, one.p90) for one in foreseen(forecaster, test)
         ]
         rng = Random(f"footprint/{split}")
-        batches = {size: [_batch(calls, size, rng) for _ in range(BATCHES)] for size in TOGETHER}
+        # drawn by how long they are there
+        stays = list(accumulate(call.output_tokens for call, _, _ in calls))
+        batches = {
+            size: [
+                _batch(rng.choices(calls, cum_weights=stays, k=size), rng) for _ in range(BATCHES)
+            ]
+            for size in TOGETHER
+        }
         for name, way in WAYS.items():
             scores[name].append(_scores(batches, way, longest))
     return AssessedFootprint(
@@ -158,25 +175,22 @@ def footprint_page(head: str, found: Sequence[AssessedFootprint]) -> str:
     )
 
 
-def _batch(calls: Sequence[_Foretold], size: int, rng: Random) -> list[_Seen]:
-    """Calls drawn by how long they are there, each at some moment of its time."""
-    weights = [call.output_tokens for call, _, _ in calls]
-    found = []
-    for call, p50, p90 in rng.choices(calls, weights=weights, k=size):
+def _batch(calls: Sequence[_Foretold], rng: Random) -> _Batch:
+    """Each of the calls at some moment of its time."""
+    seen = []
+    for call, p50, p90 in calls:
         written = float(rng.randrange(call.output_tokens))
         holding = Holding(prompt=float(call.prompt_tokens), written=written, p50=p50, p90=p90)
-        found.append(_Seen(holding=holding, output_tokens=call.output_tokens))
-    return found
+        seen.append(_Seen(holding=holding, output_tokens=call.output_tokens))
+    foreseen_peak = peak([one.holding for one in seen])
+    return _Batch(seen, held(seen), foreseen_peak, held_after(seen, foreseen_peak.steps))
 
 
-def _scores(batches: dict[int, list[list[_Seen]]], way: Way, longest: float) -> ReservedScores:
+def _scores(batches: dict[int, list[_Batch]], way: Way, longest: float) -> ReservedScores:
     found: dict[str, float] = {}
     for size, some in batches.items():
-        reserved = [way(batch, longest) for batch in some]
-        most = [held(batch) for batch in some]
-        then = [held_after(batch, peak([one.holding for one in batch]).steps) for batch in some]
-        pairs, count = list(zip(reserved, most, then, strict=True)), len(some)
-        found[f"reserved_{size}"] = sum(kept / real for kept, real, _ in pairs) / count
-        found[f"then_{size}"] = sum(real > kept for kept, _, real in pairs) / count
-        found[f"ever_{size}"] = sum(real > kept for kept, real, _ in pairs) / count
+        pairs, count = [(one, way(one, longest)) for one in some], len(some)
+        found[f"reserved_{size}"] = sum(kept / one.most for one, kept in pairs) / count
+        found[f"then_{size}"] = sum(one.then > kept for one, kept in pairs) / count
+        found[f"ever_{size}"] = sum(one.most > kept for one, kept in pairs) / count
     return ReservedScores(**found)

@@ -16,7 +16,7 @@ from headway.core.returning import PERSON, after
 from headway.predict.foresight import PRIORS, USUAL
 from headway.predict.quantiles import ShrunkQuantiles, return_time
 from headway.sim.assess.measures import pinball
-from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
 from headway.sim.assess.tables import Section, page, terminal_table
 
 RETURN_COLUMNS: dict[str, tuple[str, str]] = {
@@ -46,14 +46,11 @@ class ReturnScores(msgspec.Struct, frozen=True, kw_only=True):
     late_covered: float
 
 
-class AssessedReturns(msgspec.Struct, frozen=True, kw_only=True):
-    """Return times of one set: by forecaster, scores by split."""
+class AssessedReturns(JudgedSet[ReturnScores], frozen=True, kw_only=True):
+    """Return times of one set."""
 
-    set_name: str
-    source: str
     pauses: int
     median_s: float
-    scores: dict[str, tuple[ReturnScores, ...]]
 
 
 class _Plain(ShrunkQuantiles):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -61,6 +61,14 @@ SETS: dict[str, tuple[str, dict[str, str]]] = {
     "weka": ("weka_agentic_coding", {"unit": "session"}),
 }
 """By name: the data set, and which of its rows."""
+
+
+class JudgedSet(msgspec.Struct, Generic[Judged], frozen=True, kw_only=True):
+    """Something assessed on one set: by predictor, the scores of every split."""
+
+    set_name: str
+    source: str
+    scores: dict[str, tuple[Judged, ...]]
 
 
 def read_set(name: str, folder: Path) -> KnownSet:

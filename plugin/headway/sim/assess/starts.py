@@ -13,7 +13,7 @@ from rich.console import Console
 from headway.core.protocols import Predictor
 from headway.predict.quantiles import output_length
 from headway.sim.assess.lengths import query_of
-from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
 from headway.sim.assess.tables import Section, page, terminal_table
 
 START_COLUMNS: dict[str, tuple[str, str]] = {
@@ -42,13 +42,10 @@ class StartScores(msgspec.Struct, frozen=True, kw_only=True):
     first: float
 
 
-class AssessedStart(msgspec.Struct, frozen=True, kw_only=True):
-    """Starts on one set: by forecaster, scores by split."""
+class AssessedStart(JudgedSet[StartScores], frozen=True, kw_only=True):
+    """Starts on one set."""
 
-    set_name: str
-    source: str
     nodes: int
-    scores: dict[str, tuple[StartScores, ...]]
 
 
 def assess_start(known: KnownSet, splits: int, *, advance: Callable[[str], None]) -> AssessedStart:

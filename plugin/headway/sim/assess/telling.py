@@ -12,7 +12,7 @@ from headway.sim.assess.footprints import AssessedFootprint
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import Scores
 from headway.sim.assess.returns import AssessedReturns
-from headway.sim.assess.sets import KnownRun, KnownSet, over_splits
+from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
 from headway.sim.assess.starts import AssessedStart
 from headway.sim.assess.tables import Section, page, terminal_table
 from headway.sim.provenance import commit
@@ -30,14 +30,11 @@ COLUMNS: dict[str, tuple[str, str]] = {
 """By measure: its heading and how it is written."""
 
 
-class Assessed(msgspec.Struct, frozen=True, kw_only=True):
-    """Output length on one set: by predictor, the scores of every split."""
+class Assessed(JudgedSet[Scores], frozen=True, kw_only=True):
+    """Output length on one set."""
 
-    set_name: str
-    source: str
     runs: int
     calls: int
-    scores: dict[str, tuple[Scores, ...]]
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
