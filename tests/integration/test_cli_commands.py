@@ -96,6 +96,7 @@ def test_up_status_explain_mode_reload_and_replay(tmp_path: Path, served: str) -
         replayed = headway("replay", journal)
         assert replayed.returncode == 0, replayed.stdout
         assert "1 decisions: all the same" in replayed.stdout
+    assert "1 decisions: all the same" in headway("replay", second.parent).stdout
     compared = headway("replay", first, "--policy", "fcfs")
     assert compared.returncode == 0
     assert re.search(r"\d of 1 decisions \(\d+%\) differ under fcfs", compared.stdout)

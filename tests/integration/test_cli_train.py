@@ -35,6 +35,9 @@ def test_traces_and_labels_become_a_start(tmp_path: Path) -> None:
     with bare.served(CONFIG) as served, process(tmp_path, "--learned", str(out), config=served):
         socket = tmp_path / "run" / "headway.sock"
         assert ask(Where(socket=socket), "status")["graphs"] == ["chain"]
+        assert "what `--learned` names is taken" in (tmp_path / "daemon.log").read_text()
+    with bare.served(CONFIG) as served, process(tmp_path, "--learned", str(out), config=served):
+        assert "not taken: the daemon has learned" in (tmp_path / "daemon.log").read_text()
 
 
 def test_nothing_to_learn_from_and_a_cut_trace(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ async def test_a_missing_encoder_leaves_the_daemon_as_it_was(tmp_path: Path, a: 
         peer = await Peer.hello(daemon.options.socket)
         peer.send(call(9, pool_name="agent"))
         await until(lambda: daemon.shell.events > 0)
+        notes = (await peer.query("status")).body["daemon"]["notes"]
+        assert any("no embeddings of prompts" in note for note in notes)
         await peer.close()
 
 

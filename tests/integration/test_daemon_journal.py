@@ -191,6 +191,17 @@ async def test_learning_survives_a_clean_restart_and_a_damaged_file(tmp_path: Pa
         assert daemon.shell.snapshot() == {"seen": 0}
 
 
+async def test_a_second_stop_touches_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await work(await Peer.hello(daemon.options.socket), 1)
+        await until(lambda: daemon.shell.snapshot()["seen"] == 1)
+        path = learned_path(daemon.options.socket)
+        await daemon.stop()
+        before = {each: each.stat().st_mtime_ns for each in path.parent.iterdir()}
+    assert {each: each.stat().st_mtime_ns for each in path.parent.iterdir()} == before
+    assert parts_in(path) == [("seen", b"\x01")]
+
+
 async def test_learning_is_kept_now_and_then_without_a_stop(tmp_path: Path) -> None:
     async with running(tmp_path, flush_s=0.01, save_s=0.02) as daemon:
         await work(await Peer.hello(daemon.options.socket), 2)

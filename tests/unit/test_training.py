@@ -82,6 +82,15 @@ def test_labels_teach_confidence_by_model_and_by_text(tmp_path: Path) -> None:
     assert confidence.chance(asked[0]) > 0.8 > 0.2 > confidence.chance(asked[1])
 
 
+def test_models_that_nobody_serves_are_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"graph": "g", "node": "write", "ok": True}
+    rows = [{**row, "model": model} for model in ("small", "smal", "smal")]
+    assert learn_labels(labels(tmp_path / "labels.jsonl", *rows), POOL, None)[1] == 3
+    assert caplog.text.count("no endpoint serves 'smal'; did you mean `small`") == 1
+
+
 def test_labels_that_contradict_each_other_are_a_rate(tmp_path: Path) -> None:
     row = {"graph": "g", "node": "write", "model": "small", "text": "the same"}
     rows = [{**row, "ok": ok} for ok in (True, False) * 100]
