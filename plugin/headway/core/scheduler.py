@@ -211,9 +211,7 @@ class Scheduler:
 
     def status(self, at: Seconds) -> dict[str, Any]:
         """Mode, policy, endpoints with their load, and how much is open."""
-        return scheduler_status(
-            self.pool, self.policy.name, self.endpoints, self.books, self.foresight, at
-        )
+        return scheduler_status(self.view(at), self.policy.name, self.books)
 
     def overview(self, at: Seconds) -> dict[str, Any]:
         """The queue, the open runs, and prediction against outcome."""

@@ -1,18 +1,15 @@
 """What the scheduler tells: a run's story, its own status, and the open books anew."""
 
-from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
 from headway.core.books import Books
 from headway.core.calls import Call, CallState
 from headway.core.commands import Score
-from headway.core.endpoints import Endpoint
 from headway.core.errors import HeadwayError
 from headway.core.graph import Node, Run
-from headway.core.pool import Pool
-from headway.core.protocols import Foresight
-from headway.core.types import EndpointId, RunId, Seconds
+from headway.core.types import RunId, Seconds
+from headway.core.view import View
 
 
 def _latest_run(books: Books) -> Run:
@@ -147,22 +144,16 @@ def run_story(books: Books, name: str) -> dict[str, Any]:
     }
 
 
-def scheduler_status(
-    pool: Pool,
-    policy: str,
-    endpoints: Mapping[EndpointId, Endpoint],
-    books: Books,
-    foresight: Foresight,
-    at: Seconds,
-) -> dict[str, Any]:
+def scheduler_status(view: View, policy: str, books: Books) -> dict[str, Any]:
     """How things stand, as plain data."""
+    pool, at = view.pool, view.at
     waiting_for: dict[str, int] = {}
     for call in books.waiting.values():
         waiting_for[call.ask.pool_name] = waiting_for.get(call.ask.pool_name, 0) + 1
     return {
         "mode": pool.mode,
         "policy": policy,
-        "forecasts": foresight.records(),
+        "forecasts": view.foresight.records(),
         "pool_names": {name.name: list(name.models) for name in pool.names},
         "endpoints": [
             {
@@ -186,10 +177,10 @@ def scheduler_status(
                 "served": one.served,
             }
             # of copies: endpoints remember what they work out, and no question may move a decision
-            for one in map(copy, endpoints.values())
+            for one in map(copy, view.endpoints.values())
         ],
         "waiting": waiting_for,
-        "running": sum(len(one.loads) for one in endpoints.values()),
+        "running": sum(len(one.loads) for one in view.endpoints.values()),
         "runs_open": sum(run.state == "open" for run in books.runs.values()),
         "runs_interrupted": sum(run.state == "interrupted" for run in books.runs.values()),
         "graphs": sorted(books.topologies),
