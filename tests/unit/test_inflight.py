@@ -5,8 +5,9 @@ import random
 import pytest
 
 from headway.core.calls import CallKey
-from headway.core.inflight import WORN_OUT_SHARE, InFlight, Load
+from headway.core.inflight import InFlight, Load
 from headway.core.pool import Profile
+from headway.core.remaining import ahead, pieces
 from headway.core.types import CallId
 
 
@@ -14,25 +15,37 @@ def key(name: object) -> CallKey:
     return (CallId(str(name)), 1)
 
 
-def load(output: float, *, at: float = 0.0, prompt: int = 100) -> Load:
-    return Load(
-        prompt_tokens=prompt, output_tokens=output, kv_tokens=prompt + output, released_at=at
-    )
+def load(output: float, *, at: float = 0.0, prompt: int = 100, p90: float = 0.0) -> Load:
+    """Without a `p90` the output is taken to be sure."""
+    most = prompt + (p90 or output)
+    return Load(prompt_tokens=prompt, output_tokens=output, kv_tokens=most, released_at=at)
 
 
-def test_progress_is_counted_in_steps_and_a_worn_call_keeps_a_share() -> None:
+def test_progress_is_counted_in_steps_and_what_is_ahead_falls_to_a_tenth() -> None:
     one = InFlight()
     one.pace(0.0, Profile(step_s=0.01), 1.0)
     one.add(key("x"), load(300), room=None)
     one.add(key("y"), load(100), room=None)
     assert one.tokens_left(0.0) == 400
-    # 50 steps: 250 and 50 are left; both attend to their prompts and 50 tokens each
-    assert one.tokens_left(0.5) == 300
-    assert one.least_left(0.5) == 50
+    # 50 steps: 255 and 55 are ahead; both attend to their prompts and 50 tokens each
+    assert one.tokens_left(0.5) == pytest.approx(310)
+    assert one.least_left(0.5) == pytest.approx(55)
     assert one.context_tokens(0.5) == 300
-    # 200 steps: 100 of x are left, y is worn out and taken to have a tenth ahead
-    assert one.tokens_left(2.0) == 110
-    assert one.least_left(2.0) == 10
+    # 100 steps: y has come as far as was foreseen, and is taken to have a tenth ahead
+    assert one.tokens_left(1.0) == pytest.approx(210 + 10)
+    # 200 steps: and the more the more it has written
+    assert one.tokens_left(2.0) == pytest.approx(120 + 20)
+    assert one.least_left(2.0) == pytest.approx(20)
+    assert one.context_tokens(2.0) == 200 + 400
+
+
+def test_a_call_with_a_long_tail_has_the_more_ahead_the_more_has_come() -> None:
+    one = InFlight()
+    one.pace(0.0, Profile(step_s=0.01), 1.0)
+    one.add(key("x"), load(100, p90=1000), room=None)
+    assert one.tokens_left(0.0) < one.tokens_left(0.5) < one.tokens_left(1.0)
+    assert one.tokens_left(1.0) == pytest.approx(one.tokens_left(9.0))
+    assert one.tokens_left(9.0) < one.tokens_left(20.0)
 
 
 def test_calls_beyond_the_seats_stand_in_line_and_do_not_progress() -> None:
@@ -41,10 +54,10 @@ def test_calls_beyond_the_seats_stand_in_line_and_do_not_progress() -> None:
     for name in "abc":
         one.add(key(name), load(100), room=2)
     assert one.seated == 2
-    assert one.tokens_left(0.5) == 50 + 50 + 100
+    assert one.tokens_left(0.5) == pytest.approx(55 + 55 + 100)
     one.remove(key("a"), 0.5, room=2)  # c gets the seat, at step 50
     assert one.seated == 2
-    assert one.tokens_left(0.7) == 30 + 80
+    assert one.tokens_left(0.7) == pytest.approx(37 + 82)
     assert one.remove(key("a"), 0.7, room=2) is None
 
 
@@ -54,7 +67,7 @@ def test_a_call_told_late_began_before() -> None:
     one.add(key("a"), load(100), room=None)
     one.tokens_left(0.5)
     one.add(key("late"), load(100, at=0.2), room=None)
-    assert one.tokens_left(0.5) == pytest.approx(50 + 70)
+    assert one.tokens_left(0.5) == pytest.approx(55 + 73)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -74,21 +87,24 @@ def test_the_sums_are_those_of_all_calls(seed: int) -> None:
             line = [name for name in line if name != gone]
             while line and (room is None or len(naive) - len(line) < room):
                 first = line.pop(0)
-                naive[first] = (naive[first][0], steps)
+                naive[first] = (*naive[first][:2], steps)
         else:
             output = float(rng.randint(1, 60))
+            p90 = output * rng.choice([1.0, 1.5, 5.0])
             seated = room is None or len(naive) - len(line) < room
-            one.add(key(number), load(output, at=at), room)
-            naive[number] = (output, steps)
+            one.add(key(number), load(output, at=at, p90=p90), room)
+            naive[number] = (output, p90, steps)
             if not seated:
                 line.append(number)
         left = sum(
-            output if name in line else max(output - (steps - begun), output * WORN_OUT_SHARE)
-            for name, (output, begun) in naive.items()
+            output if name in line else ahead(pieces(output, p90), steps - begun)
+            for name, (output, p90, begun) in naive.items()
         )
         assert one.tokens_left(at) == pytest.approx(left, abs=1e-6)
+        written = sum(steps - begun for name, (*_, begun) in naive.items() if name not in line)
+        assert one.context_tokens(at) == pytest.approx(100 * one.seated + written, abs=1e-6)
         assert one.seated == len(naive) - len(line)
-        assert one.kv_bound == pytest.approx(sum(100 + output for output, _ in naive.values()))
+        assert one.kv_bound == pytest.approx(sum(100 + p90 for _, p90, _ in naive.values()))
 
 
 def test_asking_changes_nothing() -> None:

@@ -1,8 +1,9 @@
 """The calls on one server as predicted: how far they are, and what is still to come.
 
 Progress is counted in decode steps of the server, so that a call's share of the work is
-known without looking at it: it is as far as the steps since it began. Sums are kept as
-calls come, wear out and go, so most questions are answered without a look at every call.
+known without looking at it: it is as far as the steps since it began. What it has ahead then is
+told by `remaining`. Sums are kept as calls come, outlive their forecast and go, so most questions
+are answered without a look at every call.
 Calls beyond the server's seats stand in line and do not progress. Asking changes nothing, not
 even how sums are rounded: a replay has no lookers-on. Congestion follows Chimera (arXiv
 2603.22206, sec. 3): predicted tokens in flight times the time of a decode step over the
@@ -17,10 +18,8 @@ from dataclasses import dataclass
 from headway.core.calls import CallKey
 from headway.core.footprint import Holding, peak
 from headway.core.pool import Profile
+from headway.core.remaining import Piece, ahead, pieces
 from headway.core.types import Seconds
-
-WORN_OUT_SHARE = 0.1
-"""A call that outlived its prediction still has this share of it ahead."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,8 +27,12 @@ class Load:
     """One call on an endpoint, as predicted at its release, when `speed` was believed.
 
     `rest_tokens` are the run's horizon (work in tokens) with this call; `had_room`: the engine was
-    expected to start it at once. `begun` is the server's step count when it got a seat; None
-    while it stands in line. Calls of a `run` that are here together hold what they share once.
+    expected to start it at once. `kv_tokens` are its prompt and its answer's P90. Calls of a `run`
+    that are here together hold what they share once.
+
+    Kept by `InFlight`: `begun` is the server's step count when the call got a seat, None while it
+    stands in line; `pieces` tell what is ahead of it, `piece` which of them counts now; `number`
+    says how many were seated by then.
     """
 
     prompt_tokens: int
@@ -41,8 +44,19 @@ class Load:
     rest_tokens: float = 0.0
     had_room: bool = True
     begun: float | None = None
-    worn: bool = False
+    pieces: tuple[Piece, ...] = ()
+    piece: int = 0
+    number: int = 0
     run: str = ""
+
+    @property
+    def p90(self) -> float:
+        """Of the answer's tokens."""
+        return self.kv_tokens - self.prompt_tokens
+
+    def left(self, written: float) -> float:
+        """Tokens ahead once `written` have come."""
+        return ahead(self.pieces, written)
 
 
 class InFlight:
@@ -52,21 +66,20 @@ class InFlight:
     """
 
     __slots__ = (
+        "_ahead",
         "_at",
-        "_context",
-        "_fresh",
-        "_fresh_begun",
-        "_fresh_end",
+        "_begun",
+        "_fall",
         "_kv",
         "_least",
         "_line",
         "_line_tokens",
         "_number",
         "_peak",
+        "_prompts",
         "_step_s",
         "_steps",
-        "_wears",
-        "_worn_left",
+        "_turns",
         "loads",
     )
 
@@ -80,11 +93,11 @@ class InFlight:
     def _clear(self) -> None:
         """An empty server: sums start anew, so that rounding does not pile up."""
         self._steps = 0.0
-        self._fresh = 0
-        self._fresh_begun = self._fresh_end = self._worn_left = 0.0
-        self._context = self._kv = self._line_tokens = 0.0
+        # of the seated calls: what is ahead of all as a line over the steps, and what they began at
+        self._ahead = self._fall = self._begun = 0.0
+        self._prompts = self._kv = self._line_tokens = 0.0
         self._line: deque[CallKey] = deque()
-        self._wears: list[tuple[float, int, CallKey]] = []
+        self._turns: list[tuple[float, int, CallKey]] = []
         self._least: tuple[Seconds, float] | None = None
         self._peak: float | None = None
 
@@ -122,7 +135,7 @@ class InFlight:
                     prompt=load.uncached_tokens if shared else load.prompt_tokens,
                     written=written,
                     p50=load.output_tokens,
-                    p90=load.kv_tokens - load.prompt_tokens,
+                    p90=load.p90,
                 )
             )
         return found
@@ -131,7 +144,7 @@ class InFlight:
         """From `at` on steps take what `profile` says of the calls now seated, times `speed`."""
         if at > self._at:
             self._advance(at)
-        context = self._context + max(self._fresh * self._steps - self._fresh_begun, 0.0)
+        context = self._context_by(self._steps)
         self._step_s = profile.step_time_s(max(self.seated, 1), context) * speed
 
     def add(self, key: CallKey, load: Load, room: int | None) -> None:
@@ -141,6 +154,7 @@ class InFlight:
         self._advance(load.released_at)
         self.loads[key] = load
         load.begun = None
+        load.pieces = pieces(load.output_tokens, load.p90)
         self._kv += load.kv_tokens
         if room is not None and self.seated > room:
             self._line.append(key)
@@ -175,21 +189,19 @@ class InFlight:
     def tokens_left(self, at: Seconds) -> float:
         """Predicted output tokens that are still to come, of all calls."""
         steps = self._steps_by(at)
-        left = max(self._fresh_end - self._fresh * steps, 0.0)
-        for load in self._wearing(steps):
+        left = self._ahead - self._fall * steps
+        for load in self._turning(steps):
             assert load.begun is not None
-            done = steps - load.begun
-            left += done - (1.0 - WORN_OUT_SHARE) * load.output_tokens
-        return left + self._worn_left + self._line_tokens
+            written = steps - load.begun
+            left += load.left(written) - load.pieces[load.piece].left(written)
+        return max(left, 0.0) + self._line_tokens
 
     def context_tokens(self, at: Seconds) -> float:
         """Tokens of prompts and answers that the seated calls attend to."""
-        steps = self._steps_by(at)
-        done = max(self._fresh * steps - self._fresh_begun, 0.0)
-        for load in self._wearing(steps):
-            assert load.begun is not None
-            done -= steps - load.begun - load.output_tokens
-        return self._context + done
+        return self._context_by(self._steps_by(at))
+
+    def _context_by(self, steps: float) -> float:
+        return self._prompts + max(self.seated * steps - self._begun, 0.0)
 
     def least_left(self, at: Seconds) -> float:
         """The fewest tokens that any seated call still has to come; 0 of none."""
@@ -198,10 +210,7 @@ class InFlight:
             steps = self._steps_by(at)
             least = min(
                 (
-                    max(
-                        load.output_tokens - (steps - load.begun),
-                        load.output_tokens * WORN_OUT_SHARE,
-                    )
+                    load.left(steps - load.begun)
                     for load in self.loads.values()
                     if load.begun is not None
                 ),
@@ -213,43 +222,53 @@ class InFlight:
     def _steps_by(self, at: Seconds) -> float:
         return self._steps + (at - self._at) / self._step_s if at > self._at else self._steps
 
-    def _wearing(self, steps: float) -> list[Load]:
-        """Calls that wear out by `steps` and are not yet counted as worn."""
-        wears = self._wears
-        if not wears or wears[0][0] > steps:
+    def _turning(self, steps: float) -> list[Load]:
+        """Calls that come to another piece by `steps` and are still counted by the one before."""
+        turns = self._turns
+        if not turns or turns[0][0] > steps:
             return []
         found, look = [], [0]
         while look:  # those of a heap that are below a bound hang together at its top
             place = look.pop()
-            if place < len(wears) and wears[place][0] <= steps:
-                load = self.loads.get(wears[place][2])
-                if load is not None and load.begun is not None and not load.worn:
+            if place < len(turns) and turns[place][0] <= steps:
+                turn = turns[place]
+                if (load := self._of(turn)) is not None:
                     found.append(load)
                 look += (2 * place + 1, 2 * place + 2)
         return found
 
+    def _of(self, turn: tuple[float, int, CallKey]) -> Load | None:
+        """The call that comes to its next piece then; None if it is gone."""
+        load = self.loads.get(turn[2])
+        return load if load is not None and load.number == turn[1] else None
+
     def _seat(self, key: CallKey, load: Load, begun: float) -> None:
-        load.begun, load.worn = begun, False
         self._number += 1
-        output = load.output_tokens
-        self._fresh += 1
-        self._fresh_begun += begun
-        self._fresh_end += begun + output
-        self._context += load.prompt_tokens
-        worn_at = begun + (1.0 - WORN_OUT_SHARE) * output
-        heapq.heappush(self._wears, (worn_at, self._number, key))
-        self._wear_out()
+        load.begun, load.piece, load.number = begun, 0, self._number
+        self._begun += begun
+        self._prompts += load.prompt_tokens
+        self._count(load, 1.0)
+        self._turn_at_next(key, load)
+        self._turn()
 
     def _unseat(self, load: Load) -> None:
         assert load.begun is not None
-        self._context -= load.prompt_tokens
-        if load.worn:
-            self._worn_left -= load.output_tokens * WORN_OUT_SHARE
-            self._context -= load.output_tokens
-        else:
-            self._fresh -= 1
-            self._fresh_begun -= load.begun
-            self._fresh_end -= load.begun + load.output_tokens
+        self._begun -= load.begun
+        self._prompts -= load.prompt_tokens
+        self._count(load, -1.0)
+
+    def _count(self, load: Load, sign: float) -> None:
+        """Add what is ahead of a seated call to the sum, or take it away."""
+        assert load.begun is not None
+        piece = load.pieces[load.piece]
+        self._ahead += sign * (piece.ahead + piece.fall * (load.begun + piece.start))
+        self._fall += sign * piece.fall
+
+    def _turn_at_next(self, key: CallKey, load: Load) -> None:
+        assert load.begun is not None
+        if load.piece + 1 < len(load.pieces):
+            turn = load.begun + load.pieces[load.piece + 1].start
+            heapq.heappush(self._turns, (turn, load.number, key))
 
     def _advance(self, at: Seconds) -> None:
         """Count the steps until `at`. What was worked out before holds no more."""
@@ -257,21 +276,18 @@ class InFlight:
         if at > self._at:
             self._steps += (at - self._at) / self._step_s
             self._at = at
-            self._wear_out()
+            self._turn()
 
-    def _wear_out(self) -> None:
-        """Calls that have come as far as was predicted stay, with a share of it ahead."""
-        wears = self._wears
-        while wears and wears[0][0] <= self._steps:
-            key = heapq.heappop(wears)[2]
-            load = self.loads.get(key)
-            if load is None or load.begun is None or load.worn:
-                continue
-            self._unseat(load)
-            load.worn = True
-            left = load.output_tokens * WORN_OUT_SHARE
-            self._worn_left += left
-            self._context += load.prompt_tokens + load.output_tokens
+    def _turn(self) -> None:
+        """Calls that have come to another piece of what is ahead of them are counted by it."""
+        turns = self._turns
+        while turns and turns[0][0] <= self._steps:
+            turn = heapq.heappop(turns)
+            if (load := self._of(turn)) is not None:
+                self._count(load, -1.0)
+                load.piece += 1
+                self._count(load, 1.0)
+                self._turn_at_next(turn[2], load)
 
 
 def _ends_last(load: Load) -> float:

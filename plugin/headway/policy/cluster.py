@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
-from headway.core.inflight import WORN_OUT_SHARE
 from headway.core.types import EndpointId, Seconds
 from headway.core.view import View
 from headway.policy.steps import step_s
@@ -49,8 +48,7 @@ class _Server:
         one_step_s = step_s(view, endpoint)
         for load in endpoint.inflight.loads.values():
             done = (view.at - load.released_at) / one_step_s
-            left = max(load.output_tokens - done, load.output_tokens * WORN_OUT_SHARE)
-            self.add(left * one_step_s, load.kv_tokens)
+            self.add(load.left(done) * one_step_s, load.kv_tokens)
 
     def add(self, end_s: Seconds, kv_need: float) -> None:
         insort(self.ends, (end_s, kv_need))
