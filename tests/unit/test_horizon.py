@@ -116,6 +116,29 @@ def test_the_run_so_far_is_worth_more_than_the_place() -> None:
     assert off < 0.5 * plain_off
 
 
+def acting(tools: int, run: str) -> list[Query]:
+    """A run that acts once for each tool that its first answer called, in answers all alike."""
+    history, found = History(), []
+    names = ["agent", *["act"] * tools, "answer"]
+    for step, name in enumerate(names, start=1):
+        past = history.node_started(name, step)
+        visit = names[:step].count(name)
+        found.append(Query(graph="g", node=name, visit=visit, run=run, step=step, past=past))
+        history.answered(name, 100, 50, tools if name == "agent" else 0)
+    return found
+
+
+def test_tools_that_were_called_tell_how_much_follows() -> None:
+    horizons, rng = Horizons({"steps": (5.0, 20.0)}), Random(5)
+    steps = horizons.of("steps")
+    for number in range(200):
+        run = acting(rng.choice((1, 8)), f"r{number}")
+        for place in reversed(range(len(run))):
+            steps.learn(run[place], float(len(run) - place))
+    few, many = (steps.estimate(acting(tools, "new")[1]).p50 for tools in (1, 8))
+    assert few == pytest.approx(2.0, abs=0.5) and many == pytest.approx(9.0, abs=0.5)
+
+
 def test_quantities_are_learned_together_and_a_snapshot_is_all() -> None:
     was = Horizons({"s": (1.0, 2.0), "tokens": (5.0, 9.0)})
     teach(was, 60, ("s", "tokens"))

@@ -46,3 +46,14 @@ def test_answers() -> None:
     assert past.own_output == past.alike == 0
     again = history.node_started("write", 4)
     assert (again.own_output, again.alike) == (50, 1)
+
+
+def test_tools_that_the_last_answer_called_and_nodes_of_the_last_step() -> None:
+    history = History()
+    history.node_started("plan", 1)
+    history.answered("plan", 100, 50, 3)
+    fan = [history.node_started(name, 2) for name in ("left", "right")]
+    assert [(one.tool_calls, one.width) for one in fan] == [(3, 1), (3, 1)]
+    history.answered("left", 100, 50)
+    after = history.node_started("sum", 3)
+    assert (after.tool_calls, after.width) == (0, 2)

@@ -14,7 +14,10 @@ from headway.core.prompts import (
     WIDTH,
     WORDS,
     Sample,
+    embedded,
     features,
+    shapes,
+    shapes_of,
 )
 
 
@@ -55,6 +58,13 @@ def test_any_text_has_features_in_their_ranges(text: str) -> None:
     assert [place for place in sample.at if place >= GRAMS] == list(range(GRAMS, DENSE_FROM))
 
 
+def test_shapes_are_told_first_and_can_be_kept_alone() -> None:
+    told = features("A) yes\nB) no\n" * 3)
+    assert shapes(shapes_of(told)) == shapes(told) == shapes(told + embedded([1.0, 2.0]))
+    assert len(shapes(told)) == len(SHAPES) - 1 and shapes(told)[-1] > 1.0  # options
+    assert shapes(()) == [0.0] * (len(SHAPES) - 1)
+
+
 @settings(max_examples=60, deadline=None)
 @given(told=st.lists(st.integers(-(2**70), 2**70) | st.integers(0, 2**24), max_size=40))
 def test_numbers_that_cannot_be_are_left_out(told: list[int]) -> None:
@@ -62,6 +72,7 @@ def test_numbers_that_cannot_be_are_left_out(told: list[int]) -> None:
     assert all(place < WIDTH for place in sample.at) and all(word < WORDS for word in sample.words)
     again = Sample.loaded(sample.saved())
     assert again.saved() == sample.saved()
+    assert all(abs(one) <= 4.0 for one in shapes(told))
 
 
 def test_a_sample_of_other_features_is_refused() -> None:

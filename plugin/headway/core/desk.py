@@ -196,7 +196,7 @@ class CallDesk:
         """What an open call asks is known better."""
         call = self._books.calls.get((fact.call, fact.attempt))
         if call is not None:
-            features = fact.features + call.ask.features
+            features = call.ask.features + fact.features
             call.ask = msgspec.structs.replace(call.ask, features=features)
 
     def first_token(self, fact: FirstToken, at: Seconds) -> None:
@@ -254,10 +254,11 @@ class CallDesk:
         tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
         endpoint.latencies.append((at - load.released_at) / max(tokens, 1))
         self._runs.account(run, call, endpoint.alone_s(call.prompt_tokens, tokens), at)
-        self._teacher.call_answered(call, endpoint, load, at)
+        node = run.nodes.get(call.ask.node)
+        self._teacher.call_answered(node, call, endpoint, load, at)
         self._teacher.call_followed(call, run.last_endpoint == endpoint.id)
         topology = self._books.topology(run.graph)
-        self._teacher.answer(run, topology, run.nodes.get(call.ask.node), call)
+        self._teacher.answer(run, topology, node, call)
         run.last_endpoint = endpoint.id
 
     def client_lost(self, client: ClientId, at: Seconds) -> None:

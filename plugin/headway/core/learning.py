@@ -8,6 +8,7 @@ from headway.core.endpoints import Endpoint
 from headway.core.graph import Judgeable, Node, Run, Topology
 from headway.core.inflight import Load
 from headway.core.lessons import Lesson, Quantity
+from headway.core.prompts import shapes_of
 from headway.core.protocols import Foresight, Judged, Query
 from headway.core.returning import after, is_tool, returns_to
 from headway.core.types import Seconds
@@ -37,7 +38,9 @@ class Teacher:
         getattr(self._foresight, about).learn(query, value)
         self.lessons.append(Lesson(about=about, query=query, value=value))
 
-    def call_answered(self, call: Call, endpoint: Endpoint, load: Load, at: Seconds) -> None:
+    def call_answered(
+        self, node: Node | None, call: Call, endpoint: Endpoint, load: Load, at: Seconds
+    ) -> None:
         """A call ended well: its length, the endpoint's speed, the prefix found in its cache."""
         ended = call.ended
         if ended is None:
@@ -52,6 +55,10 @@ class Teacher:
             call=ask.call,
             step=ask.step,
             prompt_tokens=call.prompt_tokens,
+            max_tokens=ask.max_tokens,
+            needs=ask.needs,
+            features=shapes_of(ask.features),
+            past=None if node is None else node.past,
         )
         if ended.output_tokens is not None and ended.output_tokens >= 0:
             self._learn("output_tokens", query, float(ended.output_tokens))

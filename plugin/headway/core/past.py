@@ -17,7 +17,8 @@ class Past(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `alike` how often in a row its answers were as long as the one before. `last`, `second_last`:
     names before; `last_visits`: how often the last one ran. Tokens are 0 where nothing was told:
     of the last answers, of this node's last (`own_output`), of all together, of the longest, of
-    the last and the first prompt.
+    the last and the first prompt. `tool_calls` are those that the last answer asked for, `width`
+    the nodes of the last step (0: none, or steps are not told).
     """
 
     position: int = 0
@@ -38,6 +39,8 @@ class Past(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     longest_output: int = 0
     last_prompt: int = 0
     first_prompt: int = 0
+    tool_calls: int = 0
+    width: int = 0
 
 
 NO_PAST = Past()
@@ -76,6 +79,8 @@ class History:
         "_step",
         "_streak",
         "_stretches",
+        "_tool_calls",
+        "_width",
     )
 
     def __init__(self) -> None:
@@ -87,6 +92,7 @@ class History:
         self._streak = self._repeats = self._stretches = self._longest_streak = 0
         self._last_output = self._second_last_output = 0
         self._outputs = self._longest_output = self._last_prompt = self._first_prompt = 0
+        self._tool_calls = self._width = 0
 
     def node_started(self, name: str, step: int) -> Past:
         """A node begins: what the run had shown before. Steps that are not known are 0."""
@@ -102,6 +108,7 @@ class History:
         if not self._now:
             return
         name = min(self._now)
+        self._width = len(self._now)
         for each in self._now:
             self._of(each).visits += 1
         self._now.clear()
@@ -146,9 +153,13 @@ class History:
             longest_output=self._longest_output,
             last_prompt=self._last_prompt,
             first_prompt=self._first_prompt,
+            tool_calls=self._tool_calls,
+            width=self._width,
         )
 
-    def answered(self, name: str, prompt_tokens: int, output_tokens: int) -> None:
+    def answered(
+        self, name: str, prompt_tokens: int, output_tokens: int, tool_calls: int = 0
+    ) -> None:
         """A call of a node of that name was answered."""
         one = self._of(name)
         same = one.output > 0 and abs(one.output - output_tokens) <= ALIKE_SHARE * one.output
@@ -158,4 +169,5 @@ class History:
         self._outputs += output_tokens
         self._longest_output = max(self._longest_output, output_tokens)
         self._last_prompt = prompt_tokens
+        self._tool_calls = tool_calls
         self._first_prompt = self._first_prompt or prompt_tokens

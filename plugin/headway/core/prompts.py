@@ -74,8 +74,8 @@ def features(text: str) -> tuple[int, ...]:
         if len(word) > 1 and word[0] != "0":
             known.add(WORDS_FROM + _hash(f"known {word}") % WORDS)
         before = word
-    shapes = enumerate(_shapes(text, words), start=GRAMS)
-    found = [place << 8 | _level(value) for place, value in shapes]
+    counted = enumerate(_shapes(text, words), start=GRAMS)
+    found = [place << 8 | _level(value) for place, value in counted]
     found.extend(place << 8 for place in sorted(known))
     found.extend(place << 8 | min(count, _LEVELS) for place, count in sorted(counts.items()))
     return tuple(found[:MOST_FEATURES])
@@ -86,6 +86,20 @@ def both_ends(text: str) -> str:
     if len(text) <= HEAD_CHARS + TAIL_CHARS:
         return text
     return f"{text[:HEAD_CHARS]} \x1f {text[-TAIL_CHARS:]}"
+
+
+def shapes_of(told: Sequence[int]) -> tuple[int, ...]:
+    """Of what `features` gave, the part that tells `SHAPES`: cheap to keep, and to look at."""
+    return tuple(number for number in told[: len(SHAPES)] if GRAMS <= number >> 8 < DENSE_FROM)
+
+
+def shapes(told: Sequence[int]) -> list[float]:
+    """By `SHAPES` but for the bias: what can be counted about the text; zeros if nobody told."""
+    found = [0.0] * (len(SHAPES) - 1)
+    for number in shapes_of(told):
+        if place := (number >> 8) - GRAMS:
+            found[place - 1] = _shape(number & _LEVELS)
+    return found
 
 
 def embedded(vector: Sequence[float]) -> tuple[int, ...]:
@@ -106,7 +120,7 @@ def embedded(vector: Sequence[float]) -> tuple[int, ...]:
 class Sample:
     """A text's features as a head uses them: `at` and `value` of its weights, `words` to know.
 
-    Made of what `embedded` and `features` gave. Numbers that cannot be are left out, and so is
+    Made of what `features` and `embedded` gave. Numbers that cannot be are left out, and so is
     what comes after as many as both may give.
     """
 
@@ -116,7 +130,7 @@ class Sample:
         self.at = array("H")
         self.value = array("f")
         self.words = array("H")
-        shapes: list[tuple[int, float]] = []
+        counted: list[tuple[int, float]] = []
         dense: list[tuple[int, float]] = []
         weights: list[float] = []
         for number in told[: MOST_FEATURES + MOST_DENSE]:
@@ -127,12 +141,12 @@ class Sample:
             elif DENSE_FROM <= place < WIDTH:
                 dense.append((place, _shape(level)))
             elif GRAMS <= place < DENSE_FROM:
-                shapes.append((place, _shape(level)))
+                counted.append((place, _shape(level)))
             elif WORDS_FROM <= place < WORDS_FROM + WORDS:
                 self.words.append(place - WORDS_FROM)
         length = math.sqrt(sum([weight * weight for weight in weights])) or 1.0
         self.value.extend([weight / length for weight in weights])
-        for place, value in shapes:
+        for place, value in counted:
             self.at.append(place)
             self.value.append(value * _SHAPE_WEIGHT)
         part = _DENSE_WEIGHT / math.sqrt(len(dense) or 1)

@@ -11,7 +11,7 @@ import msgspec
 
 from headway.core.commands import Score
 from headway.core.past import Past
-from headway.core.types import EndpointId, Seconds
+from headway.core.types import EndpointId, Need, Seconds
 
 if TYPE_CHECKING:
     from headway.core.facts import Event
@@ -32,9 +32,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `run` lets a predictor join the calls of a run, `step` tells which of them were over when this
     one began (0: not known); only bounds that know the truth look at `call`. `prompt_tokens` is
-    the prompt's size as it was estimated before the call (0: not known). `features` are what the
-    prompt's text says, hashed by `core.prompts.features` (empty: nobody told). `past` is what
-    the run had shown when the node started (None: not told).
+    the prompt's size as it was estimated before the call (0: not known), `max_tokens` and `needs`
+    are the request's own limit and what it uses. `features` are what the prompt's text says, hashed
+    by `core.prompts.features` (empty: nobody told). `past` is what the run had shown when the node
+    started (None: not told).
     """
 
     graph: str
@@ -45,6 +46,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     call: str = ""
     step: int = 0
     prompt_tokens: int = 0
+    max_tokens: int | None = None
+    needs: tuple[Need, ...] = ()
     features: tuple[int, ...] = ()
     past: Past | None = None
 

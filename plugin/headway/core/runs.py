@@ -270,7 +270,9 @@ class RunKeeper:
     def account(self, run: Run, call: Call, alone_s: Seconds, at: Seconds) -> None:
         """Add a closed call's time and tokens to its node, and to the nodes around its graph."""
         wall_s = at - call.ready_at
-        tokens = (call.ended.output_tokens if call.ended is not None else None) or 0
+        ended = call.ended
+        tokens = (ended.output_tokens if ended is not None else None) or 0
+        tools = ended.tool_calls if ended is not None else 0
         node_id: NodeId | None = call.ask.node
         of: Run | None = run
         run.root.served_s += min(alone_s, wall_s)
@@ -279,7 +281,7 @@ class RunKeeper:
                 node.calls_s += wall_s
                 node.alone_s += min(alone_s, wall_s)
                 node.output_tokens += tokens
-                of.history.answered(node.name, call.prompt_tokens, tokens)
+                of.history.answered(node.name, call.prompt_tokens, tokens, tools)
             node_id, of = of.parent_node, of.parent
 
     def open_calls(self, run: Run) -> list[Call]:

@@ -85,6 +85,8 @@ class View:
             call=ask.call,
             step=ask.step,
             prompt_tokens=call.prompt_tokens,
+            max_tokens=ask.max_tokens,
+            needs=ask.needs,
             features=ask.features,
             past=None if node is None else node.past,
         )

@@ -27,7 +27,7 @@ from headway.predict.shape import ALL, SHAPE, Names, row_of
 STAGES = START, LATER = 0, 1
 """A run begins, or has shown something. What is believed is chosen for each: at a start trees know
 a name and a prompt's size."""
-FORMAT = 2
+FORMAT = 3
 """Of the snapshot; one of another is left, and what is left of runs is learned anew."""
 CANDIDATES = (
     "visits",

@@ -2,15 +2,17 @@
 
 What. Two forecasts live side by side. The sketch knows what calls at this place of a graph
 usually write (running quantiles, shrunk to more general places). The regression adds what the
-run has shown: how its answers so far compare with what is typical of their nodes, how the
-prompt has grown, how often the node has been here (`trails`), by online ridge regression for
-each node (`ridge`). For each place the one that has erred less on its recent calls, each
-forecast before the truth was known, is used.
+run has shown (how its answers so far compare with what is typical of their nodes, how the
+prompt has grown, how often the node has been here) and what the request asks for (its limit,
+tools, a response format, what can be counted about its text: `trails`), by online ridge
+regression for each node (`ridge`). For each place the one that has erred less on its recent
+calls, each forecast before the truth was known, is used.
 
 Why choose it: it orders the calls of role-playing and coding agents better than medians of roles
 do (by how much: docs/prediction.md, made by `headway assess`); where the place says all, the
-sketch stays. Inputs: graph, node, visit, model, step, prompt size, earlier answers.
-Trade-offs: needs some tens of calls of a node; knows nothing of the prompt's text.
+sketch stays. Inputs: graph, node, visit, model, step, prompt size, earlier answers and the tools
+that they called, the request's limit and needs, its text's counts where a pool name sends it.
+Trade-offs: needs some tens of calls of a node; what a text says beyond its counts is not looked at.
 Source: ours; that a run's own factor carries over between its calls is the finding that it
 stands on.
 """
@@ -20,9 +22,10 @@ from math import expm1, log1p
 from typing import Any
 
 from headway.core.protocols import Estimate, Query
-from headway.predict.quantiles import ShrunkQuantiles, output_length
+from headway.predict.quantiles import output_length
 from headway.predict.ridge import NodeRidge
 from headway.predict.trails import FEATURES, Done, Trail, features_of, new_trail
+from headway.predict.typical import Typical
 
 MAX_TRAILS = 2_000
 MOST_TOKENS = 1e7
@@ -39,14 +42,10 @@ class OutputLength:
 
     def __init__(self) -> None:
         self._sketch = output_length()
-        prior = (200.0, 800.0)
         place = ("graph", "node")
-        self._typical = ShrunkQuantiles(
-            levels=((), ("model",), place, (*place, "model")), prior=prior
-        )
-        self._visits = ShrunkQuantiles(levels=((), place, (*place, "visit")), prior=prior)
-        self._nodes = ShrunkQuantiles(levels=((), place), prior=prior)
-        self._prompts = ShrunkQuantiles(levels=((), place), prior=(1000.0, 4000.0))
+        self._typical = Typical(((), ("model",), place, (*place, "model")), prior=200.0)
+        self._visits = Typical(((), place, (*place, "visit")), prior=200.0)
+        self._prompts = Typical(((), place), prior=1000.0)
         self._ridge = NodeRidge(len(FEATURES))
         self._trails: dict[str, Trail] = {}
         self._errors: dict[tuple[str, str], list[float]] = {}
@@ -56,7 +55,7 @@ class OutputLength:
         sketched = self._sketch.estimate(query)
         if not self._believes_regression(query):
             return sketched
-        base = log1p(self._typical.estimate(query).p50)
+        base = self._typical.log(query)
         found = self._ridge.predict((query.graph, query.node), self._features(query))
         if found is None:
             return sketched
@@ -69,23 +68,24 @@ class OutputLength:
             return
         place = (query.graph, query.node)
         truth = log1p(value)
-        base = log1p(self._typical.estimate(query).p50)
+        base = self._typical.log(query)
         features = self._features(query)
         found = self._ridge.predict(place, features)
         if found is not None:
             sketched = log1p(self._sketch.estimate(query).p50)
             self._judge(place, truth - sketched, truth - base - found[0])
         self._ridge.learn(place, features, truth - base)
-        for one in (self._sketch, self._typical, self._visits, self._nodes):
-            one.learn(query, value)
+        self._sketch.learn(query, value)
+        self._typical.learn(query, truth)
+        self._visits.learn(query, truth)
         if query.prompt_tokens > 0:
-            self._prompts.learn(query, float(query.prompt_tokens))
+            self._prompts.learn(query, log1p(query.prompt_tokens))
         self._followed(query, truth, base)
 
     def follow(self, query: Query, value: float) -> None:
         """What a call of a run really wrote, for the rest of that run only: nothing is learned."""
         if 0.0 <= value <= MOST_TOKENS:
-            base = log1p(self._typical.estimate(query).p50)
+            base = self._typical.log(query)
             self._followed(query, log1p(value), base)
 
     def _followed(self, query: Query, truth: float, base: float) -> None:
@@ -110,19 +110,12 @@ class OutputLength:
         )
 
     def _features(self, query: Query) -> list[float]:
-        prompt_tokens = max(query.prompt_tokens, 0)
-        typical = log1p(self._prompts.estimate(query).p50)
-        visit_over = log1p(self._visits.estimate(query).p50) - log1p(
-            self._nodes.estimate(query).p50
-        )
         return features_of(
             self._trails.get(query.run) or new_trail(),
-            node=query.node,
-            step=query.step,
-            prompt_tokens=prompt_tokens,
+            query,
             # a prompt that nobody counted is as typical as any
-            typical_prompt=typical if prompt_tokens else 0.0,
-            visit_over=visit_over,
+            typical_prompt=self._prompts.log(query) if query.prompt_tokens > 0 else 0.0,
+            visit_over=self._visits.over(query),
         )
 
     # -- which of the two is believed ------------------------------------------------------------
@@ -148,10 +141,9 @@ class OutputLength:
         """All that was learned, in plain msgpack types."""
         return {
             "sketch": self._sketch.snapshot(),
-            "typical": self._typical.snapshot(),
-            "visits": self._visits.snapshot(),
-            "nodes": self._nodes.snapshot(),
-            "prompts": self._prompts.snapshot(),
+            "typical": self._typical.saved(),
+            "visits": self._visits.saved(),
+            "prompts": self._prompts.saved(),
             "ridge": self._ridge.snapshot(),
             "trails": [
                 [run, [one.saved() for one in trail]] for run, trail in self._trails.items()
@@ -160,26 +152,21 @@ class OutputLength:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Take a snapshot back. Raises `KeyError` or `TypeError` if it is not one."""
+        """Take a snapshot back. Raises `KeyError`, `TypeError` or `ValueError` if it is none."""
         if "windows" in snapshot:  # of a version that knew places only
             self._sketch.restore(snapshot)
             return
         self._sketch.restore(snapshot["sketch"])
-        self._typical.restore(snapshot["typical"])
-        self._visits.restore(snapshot["visits"])
-        self._nodes.restore(snapshot["nodes"])
-        self._prompts.restore(snapshot["prompts"])
-        taken = self._ridge.restore(snapshot["ridge"])
+        if not self._ridge.restore(snapshot["ridge"]):
+            return  # how another version's regression did says nothing of one that begins anew
+        self._typical.load(snapshot["typical"])
+        self._visits.load(snapshot["visits"])
+        self._prompts.load(snapshot["prompts"])
         self._trails = {run: _trail(saved) for run, saved in snapshot["trails"]}
-        # how another regression did says nothing of one that begins anew
-        self._errors = (
-            {}
-            if not taken
-            else {
-                (graph, node): [float(one) for one in errors]
-                for graph, node, *errors in snapshot["errors"]
-            }
-        )
+        self._errors = {
+            (graph, node): [float(one) for one in errors]
+            for graph, node, *errors in snapshot["errors"]
+        }
 
 
 def _trail(saved: Iterable[list[Any]]) -> Trail:

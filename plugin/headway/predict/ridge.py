@@ -88,22 +88,27 @@ class NodeRidge:
     def _solved(self, place: _Place, pulls: _Place | None) -> list[float]:
         """The weights that explain a place best, pulled towards those of `pulls`."""
         place.stale = 0
-        width = self._width
+        seen = place if pulls is None else pulls  # by all nodes: what one has seen is among it
+        # a feature that nobody ever told has no weight, and costs nothing
+        told = [at for at in range(self._width) if seen.gram[at][at] > 0.0]
         share = 0.0 if pulls is None or not pulls.count else PULL / pulls.count
-        gram = [line[:] for line in place.gram]
-        moment = place.moment[:]
-        for row in range(width):
+        gram = [[place.gram[row][column] for column in told] for row in told]
+        moment = [place.moment[row] for row in told]
+        for at, row in enumerate(told):
+            line = gram[at]
             if pulls is not None:
                 other = pulls.gram[row]
-                line = gram[row]
                 drawn = RIDGE * pulls.weights[row]
-                for column in range(width):
+                for to, column in enumerate(told):
                     scaled = share * other[column]
-                    line[column] += scaled
+                    line[to] += scaled
                     drawn += scaled * pulls.weights[column]
-                moment[row] += drawn
-            gram[row][row] += RIDGE
-        return _solve(gram, moment)
+                moment[at] += drawn
+            line[at] += RIDGE
+        weights = [0.0] * self._width
+        for row, weight in zip(told, _solve(gram, moment), strict=True):
+            weights[row] = weight
+        return weights
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""

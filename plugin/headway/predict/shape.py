@@ -22,14 +22,16 @@ FEATURES = (
     "last answer of the node",
     "last answer",
     "answer before that",
+    "tools that the last answer called",
+    "nodes of the last step",
     "prompt",
     "all answers together",
     "longest answer",
     "first prompt",
     "growth of the prompt",
 )
-SHAPE = tuple(range(16))
-"""Which way the run went, and its last answers."""
+SHAPE = tuple(range(18))
+"""Which way the run went, its last answers, and the tools that they called."""
 ALL = tuple(range(len(FEATURES)))
 MOST_NAMES = 250
 STRANGE = 255
@@ -78,6 +80,8 @@ def row_of(query: Query, names: Names) -> bytes:
         _size(past.own_output),
         _size(past.last_output),
         _size(past.second_last_output),
+        past.tool_calls,
+        past.width,
         _size(query.prompt_tokens),
         _size(past.outputs),
         _size(past.longest_output),

@@ -1,13 +1,18 @@
-"""What a run has shown so far, as features of its next call. Pure.
+"""What a run has shown so far, and what its next call asks for, as features of that call. Pure.
 
-Only what every client tells: nodes, prompt sizes, answers' lengths. Lengths enter as logarithms,
-answers as deviations from what is typical of their place, so that 0 means nothing special.
+Of a run what every client tells: nodes, prompt sizes, answers' lengths. Lengths enter as
+logarithms, answers as deviations from what is typical of their place, so that 0 means nothing
+special, or that nobody told. Of a prompt's text (where it is sent) what can be counted about it.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from math import log1p, sqrt
 from typing import Any
+
+from headway.core.past import NO_PAST
+from headway.core.prompts import SHAPES, shapes
+from headway.core.protocols import Query
 
 KEPT_CALLS = 48
 """Of a run: the last ones."""
@@ -28,7 +33,16 @@ FEATURES = (
     "longest answer of the run",
     "step",
     "times in a row at this node",
+    "tools that the last answer called",
+    "whether the request limits its answer",
+    "its limit",
+    "whether it offers tools",
+    "whether it asks for a format",
+    "whether it asks for reasoning",
+    *(f"text: {shape}" for shape in SHAPES[1:]),
 )
+USUAL_LIMIT = 6.0
+"""Logarithm of a limit that says nothing special: 400 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +70,14 @@ def new_trail() -> Trail:
 
 
 def features_of(
-    trail: Trail,
-    *,
-    node: str,
-    step: int,
-    prompt_tokens: int,
-    typical_prompt: float,
-    visit_over: float,
+    trail: Trail, query: Query, *, typical_prompt: float, visit_over: float
 ) -> list[float]:
-    """The numbers that `FEATURES` names, for a call at `step` that begins after those before it.
+    """The numbers that `FEATURES` names, for a call that begins after those of the steps before it.
 
     Calls of the same step run beside it and tell nothing; without steps (0) all are before it.
     """
+    node, step = query.node, query.step
+    prompt_tokens = max(query.prompt_tokens, 0)
     prompt = log1p(prompt_tokens)
     before = [one for one in trail if one.step < step] if step else trail
     last: Done | None = None
@@ -104,7 +114,21 @@ def features_of(
             longest - 6.0,
         )
     found += (0.2 * sqrt(min(count, 40)), 0.3 * min(streak, 5))
-    return found
+    return found + _asked(query)
+
+
+def _asked(query: Query) -> list[float]:
+    """What the request itself says."""
+    limit, needs = max(query.max_tokens or 0, 0), query.needs
+    return [
+        log1p(max((query.past or NO_PAST).tool_calls, 0)),
+        float(limit > 0),
+        log1p(limit) - USUAL_LIMIT if limit else 0.0,
+        float("tools" in needs),
+        float("response_format" in needs),
+        float("reasoning" in needs),
+        *shapes(query.features),
+    ]
 
 
 def _signed(count: int) -> float:

@@ -150,10 +150,12 @@ def query_of(run: KnownRun, place: int) -> Query:
         graph=run.graph,
         node=call.role,
         visit=call.visit,
+        model=call.model,
         run=run.id,
         call=f"{run.id}/{place}",
         step=call.step,
         prompt_tokens=call.prompt_tokens,
+        features=call.features,
         past=call.past,
     )
 
@@ -171,13 +173,13 @@ def judge(
         forecaster.teach(run)
     found = list(foreseen(forecaster, test, clock=clock))
     calls = [test[one.run].calls[one.place] for one in found]
-    numbers: dict[str, int] = {}
+    numbers: dict[tuple[str, str], int] = {}
     return scores(
         p50=[one.p50 for one in found],
         p90=[one.p90 for one in found],
         truth=[float(call.output_tokens) for call in calls],
         runs=[one.run for one in found],
-        roles=[numbers.setdefault(call.role, len(numbers)) for call in calls],
+        roles=[numbers.setdefault((call.role, call.model), len(numbers)) for call in calls],
         forecast_us=[one.took_us for one in found],
     )
 

@@ -21,7 +21,9 @@ Judged = TypeVar("Judged")
 class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call as a scheduler meets it, after the `past` of its run; and the tokens it wrote.
 
-    Before it the run waited `tool_s` for tools or `think_s` for a person (0: nobody told).
+    Its answer asked for `tool_calls` tools. `model` and `features` of the prompt's text are empty
+    where a set does not tell them. Before it the run waited `tool_s` for tools or
+    `think_s` for a person (0: nobody told).
     """
 
     role: str
@@ -30,6 +32,9 @@ class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     prompt_tokens: int
     output_tokens: int
     past: Past | None = None
+    tool_calls: int = 0
+    model: str = ""
+    features: tuple[int, ...] = ()
     tool_s: Seconds = 0.0
     think_s: Seconds = 0.0
 
@@ -121,6 +126,7 @@ def _known(run: TraceRun) -> KnownRun:
             step=node.step,
             prompt_tokens=node.plan.prompt_tokens,
             output_tokens=node.plan.output_tokens,
+            tool_calls=node.plan.tool_calls,
             tool_s=node.plan.tool_s,
             think_s=node.plan.think_s,
         )
@@ -136,7 +142,7 @@ def with_past(calls: Iterable[KnownCall]) -> tuple[KnownCall, ...]:
     for call in calls:
         while told and told[0].step < call.step:
             one = told.pop(0)
-            history.answered(one.role, one.prompt_tokens, one.output_tokens)
+            history.answered(one.role, one.prompt_tokens, one.output_tokens, one.tool_calls)
         past = history.node_started(call.role, call.step)
         found.append(msgspec.structs.replace(call, past=past))
         told.append(call)
