@@ -9,11 +9,15 @@ import pytest
 
 from headway.cli.assess import assess
 from headway.core.errors import ConfigError
+from headway.core.prompts import features
+from headway.sim.assess.labelled import KnownQuestion, LabelledSet, Pair
 from headway.sim.assess.lengths import FORECASTERS, judge
 from headway.sim.assess.measures import scores
 from headway.sim.assess.returns import assess_returns
 from headway.sim.assess.sets import KnownCall, KnownRun, KnownSet, halves, read_set
 from headway.sim.assess.starts import assess_start
+from headway.sim.assess.streams import assess_stream
+from headway.sim.assess.texts import assess_text
 
 
 def test_measures_by_hand() -> None:
@@ -109,6 +113,7 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     page.write_text(
         "before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nbetween\n"
         "<!-- starts: too -->\nold\n<!-- starts end -->\n"
+        "<!-- streams: too -->\nold\n<!-- streams end -->\n"
         "<!-- footprints: too -->\nold\n<!-- footprints end -->\n"
         "<!-- returns: too -->\nold\n<!-- returns end -->\n"
         "<!-- horizons: too -->\nold\n<!-- horizons end -->\nafter\n"
@@ -132,7 +137,57 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     (start,), (footprint,) = whole["starts"], whole["footprints"]
     assert set(start["scores"]) == {"names unread", "headway: names read"}
     assert all(one["reserved_4"] == 1.0 for one in footprint["scores"]["clairvoyant"])
+    (stream,) = whole["streams"]
+    assert all(one["ratio"] == 1.0 for one in stream["scores"]["clairvoyant"])
+    assert whole["texts"] == []  # of labelled sets only
     assert whole["returns"] == []  # this set tells of no pauses
+
+
+def test_calls_on_their_way_have_more_ahead_than_their_median_less_what_has_come() -> None:
+    rng = Random(8)
+
+    def run(number: int) -> KnownRun:
+        tokens = int(rng.lognormvariate(5.0, 0.8)) + 1
+        call = KnownCall(role="act", visit=1, step=1, prompt_tokens=9, output_tokens=tokens)
+        return KnownRun(id=f"r{number}", graph="g", group=f"t{number}", calls=(call,))
+
+    known = KnownSet(name="tails", source="made here", runs=tuple(map(run, range(600))))
+    found = assess_stream(known, 2, advance=lambda doing: None)
+    assert 0.3 < found.beyond < 0.7  # long answers are met more often
+    ours, plain = found.scores["headway"], found.scores["P50 less what has come"]
+    for one, other in zip(ours, plain, strict=True):
+        assert one.together < other.together and one.beyond < other.beyond
+        assert other.ratio < one.ratio < 1.2
+
+
+def test_what_a_text_tells_of_lengths() -> None:
+    rng = Random(9)
+
+    def question(number: int) -> KnownQuestion:
+        long = bool(number % 2)
+        text = (
+            "List them all:\n" + "- a thing\n" * 20 if long else "Is it so? Say yes or no, please."
+        )
+        tokens = (500 if long else 20) + rng.randrange(10)
+        return KnownQuestion(
+            text=text,
+            features=features(text),
+            kind="",
+            group=f"t{number}",
+            small_ok=True,
+            large_ok=True,
+            small_tokens=tokens,
+            large_tokens=2 * tokens,
+        )
+
+    questions = tuple(map(question, range(200)))
+    pair = Pair(data="here", where={}, small="s", large="l")
+    labelled = LabelledSet(name="asked", source="made here", pair=pair, questions=questions)
+    found = assess_text(labelled, 2, clock=lambda: 0.0, advance=lambda doing: None)
+    assert found.questions == 200
+    for ours, median in zip(found.scores["headway"], found.scores["model"], strict=True):
+        assert median.same_role == 0.5 and ours.same_role > 0.7
+        assert ours.pinball_50 < 0.2 * median.pinball_50
 
 
 def test_what_a_node_is_called_is_a_start() -> None:

@@ -77,52 +77,58 @@ def _judged(
         confidence_run,
         ends,
         footprints,
+        labelled,
         lengths,
         returns,
         starts,
+        streams,
         telling,
+        texts,
     )
     from headway.sim.assess.sets import read_set
 
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
-    found, begun, left, reserved, waits = [], [], [], [], []
+    whole = telling.Assessment(splits=splits)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         each = len(lengths.FORECASTERS) + len(starts.START_FORECASTERS)
-        each += len(returns.RETURN_FORECASTERS) + 1  # and the footprints
-        steps = splits * each + ends.forecasts(splits)
-        task = progress.add_task("reading", total=len(wanted) * steps)
+        each += len(returns.RETURN_FORECASTERS) + 2  # and footprints, and calls on their way
+        steps = len(wanted) * (splits * each + ends.forecasts(splits))
+        by_text = pairs if encoder is None else []
+        steps += len(by_text) * splits * len(texts.TEXT_FORECASTERS)
+        task = progress.add_task("reading", total=steps)
 
         def advance(doing: str) -> None:
             progress.update(task, description=doing, advance=1)
 
         for name in wanted:
             known = read_set(name, data)
-            found.append(telling.assess_length(known, splits, clock=clock, advance=advance))
-            telling.show(console, found[-1])
-            begun.append(starts.assess_start(known, splits, advance=advance))
-            starts.show(console, begun[-1])
+            whole.lengths.append(telling.assess_length(known, splits, clock=clock, advance=advance))
+            telling.show(console, whole.lengths[-1])
+            whole.starts.append(starts.assess_start(known, splits, advance=advance))
+            starts.show(console, whole.starts[-1])
+            whole.streams.append(streams.assess_stream(known, splits, advance=advance))
+            streams.show(console, whole.streams[-1])
             for one in ends.assess_horizon(known, splits, clock=clock, advance=advance):
                 ends.show_horizon(console, one)
-                left.append(one)
-            reserved.append(footprints.assess_footprint(known, splits, advance=advance))
-            footprints.show(console, reserved[-1])
+                whole.horizons.append(one)
+            whole.footprints.append(footprints.assess_footprint(known, splits, advance=advance))
+            footprints.show(console, whole.footprints[-1])
             if (pauses := returns.assess_returns(known, splits, advance=advance)) is not None:
                 returns.show(console, pauses)
-                waits.append(pauses)
-    judged = confidence_run.judge_pairs(
-        pairs, data, splits=splits, clock=clock, console=console, encoder=encoder
+                whole.returns.append(pauses)
+        for name in by_text:
+            asked = labelled.read_pair(name, data)
+            if asked.has_lengths:
+                whole.texts.append(texts.assess_text(asked, splits, clock=clock, advance=advance))
+                texts.show(console, whole.texts[-1])
+    whole.confidences.extend(
+        confidence_run.judge_pairs(
+            pairs, data, splits=splits, clock=clock, console=console, encoder=encoder
+        )
     )
-    return telling.assessment(
-        splits,
-        lengths=found,
-        horizons=left,
-        confidences=judged,
-        footprints=reserved,
-        returns=waits,
-        starts=begun,
-    )
+    return whole
 
 
 def _write(path: Path, content: bytes) -> None:

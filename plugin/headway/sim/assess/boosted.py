@@ -1,11 +1,12 @@
-"""Gradient-boosted trees as a rival of our predictor of output length, where LightGBM is installed.
+"""Gradient-boosted trees as a rival of our predictors on recorded runs, where there is LightGBM.
 
-They are fitted once on the train half, on all that `headway.predict.length` may look at, and learn
+They are fitted once on the train half, on all that `headway.predict` may look at there, and learn
 nothing later: what a larger model, which a daemon would have to fit anew, is worth.
 """
 
 import importlib
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headway.core.past import NO_PAST
@@ -34,9 +35,10 @@ def installed() -> bool:
 
 
 class Boosted:
-    """Quantile trees on the logarithm of the length. Implements `lengths.Forecaster`."""
+    """Quantile trees on the logarithm of `truth`, a number a call. A `lengths.Forecaster`."""
 
-    def __init__(self) -> None:
+    def __init__(self, truth: Callable[[KnownRun], Sequence[float]]) -> None:
+        self._of = truth
         self._rows: list[list[float]] = []
         self._truth: list[float] = []
         self._names: dict[str, int] = {}
@@ -44,9 +46,9 @@ class Boosted:
 
     def teach(self, run: KnownRun) -> None:
         """Kept until the first question."""
-        for call in run.calls:
+        for call, true in zip(run.calls, self._of(run), strict=True):
             self._rows.append(self._row(call, learning=True))
-            self._truth.append(math.log1p(call.output_tokens))
+            self._truth.append(math.log1p(true))
 
     def foresee(self, run: KnownRun, place: int) -> tuple[float, float]:
         """P50 and P90 by the trees."""
@@ -91,6 +93,8 @@ class Boosted:
             float(call.step),
             float(past.alike),
             float(past.entries),
+            float(past.tool_calls),
+            float(past.width),
             *map(float, counts),
             *map(math.log1p, tokens),
         ]

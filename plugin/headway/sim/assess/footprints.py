@@ -67,7 +67,7 @@ class _Batch(NamedTuple):
     then: float
 
 
-_Foretold = tuple[KnownCall, float, float]
+Foretold = tuple[KnownCall, float, float]
 """A call, and P50 and P90 of its length."""
 Way = Callable[[_Batch, float], float]
 """What is reserved for a batch, by the longest answer of the train half."""
@@ -95,6 +95,17 @@ WAYS: dict[str, Way] = {
     f"headway: {1 - OVERFLOW:.0%} of the sum": _quantile,
     "clairvoyant": _clairvoyant,
 }
+
+
+def foretold(known: KnownSet, split: int) -> list[Foretold]:
+    """Every call of the test half."""
+    train, test = halves(known.runs, split)
+    forecaster = FORECASTERS["headway"]()
+    for run in train:
+        forecaster.teach(run)
+    return [
+        (test[one.run].calls[one.place], one.p50, one.p90) for one in foreseen(forecaster, test)
+    ]
 
 
 def held_after(batch: Sequence[_Seen], steps: float) -> float:
@@ -126,14 +137,9 @@ def assess_footprint(
     scores: dict[str, list[ReservedScores]] = {name: [] for name in WAYS}
     for split in range(splits):
         advance(f"{known.name}, footprints, split {split + 1}")
-        train, test = halves(known.runs, split)
+        train, _ = halves(known.runs, split)
         longest = float(max(call.output_tokens for run in train for call in run.calls))
-        forecaster = FORECASTERS["headway"]()
-        for run in train:
-            forecaster.teach(run)
-        calls = [
-            (test[one.run].calls[one.place], one.p50, one.p90) for one in foreseen(forecaster, test)
-        ]
+        calls = foretold(known, split)
         rng = Random(f"footprint/{split}")
         # drawn by how long they are there
         stays = list(accumulate(call.output_tokens for call, _, _ in calls))
@@ -175,7 +181,7 @@ def footprint_page(head: str, found: Sequence[AssessedFootprint]) -> str:
     )
 
 
-def _batch(calls: Sequence[_Foretold], rng: Random) -> _Batch:
+def _batch(calls: Sequence[Foretold], rng: Random) -> _Batch:
     """Each of the calls at some moment of its time."""
     seen = []
     for call, p50, p90 in calls:

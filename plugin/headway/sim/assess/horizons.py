@@ -13,7 +13,7 @@ import numpy as np
 from headway.core.protocols import Predictor
 from headway.predict.horizon import Horizons
 from headway.predict.quantiles import rest_of_run
-from headway.sim.assess.lengths import Clairvoyant, Forecaster, Truth, query_of, simple
+from headway.sim.assess.lengths import Clairvoyant, Forecaster, Truth, boosted, query_of, simple
 from headway.sim.assess.measures import pinball
 from headway.sim.assess.sets import KnownRun
 
@@ -88,6 +88,7 @@ def _forecasters(truth: Truth, prior: tuple[float, float]) -> dict[str, Callable
     return {
         **simple(truth),
         "sketch": lambda: Whole(rest_of_run(prior), truth),
+        **boosted(truth),
         "headway": lambda: Whole(Horizons({"left": prior}).of("left"), truth),
         "clairvoyant": lambda: Clairvoyant(truth),
     }

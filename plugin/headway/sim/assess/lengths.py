@@ -133,14 +133,19 @@ def simple(truth: Truth) -> dict[str, Callable[[], Forecaster]]:
     return {name: partial(Medians, key, truth) for name, key in SIMPLE.items()}
 
 
+def boosted(truth: Truth) -> dict[str, Callable[[], Forecaster]]:
+    """Boosted trees, where LightGBM is installed, which nothing of ours needs."""
+    return {"boosted trees": partial(Boosted, truth)} if installed() else {}
+
+
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     **simple(output_tokens),
     "sketch": lambda: _Predicted(output_length()),
-    **({"boosted trees": Boosted} if installed() else {}),
+    **boosted(output_tokens),
     "headway": _ours,
     "clairvoyant": lambda: Clairvoyant(output_tokens),
 }
-"""Trees where LightGBM is installed, which nothing of ours needs."""
+"""By name."""
 
 
 def query_of(run: KnownRun, place: int) -> Query:

@@ -33,6 +33,19 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     forecast_us: float
 
 
+LENGTH_COLUMNS: dict[str, tuple[str, str]] = {
+    "pairs": ("pairs in order", ".3f"),
+    "same_role": ("of one role", ".3f"),
+    "log_error": ("MAE of log", ".3f"),
+    "pinball_50": ("pinball P50", ".1f"),
+    "pinball_90": ("pinball P90", ".1f"),
+    "covered": ("within P90", ".3f"),
+    "width": ("P90 / P50", ".2f"),
+    "forecast_us": ("us, P99", ".0f"),
+}
+"""By measure: its heading and how it is written."""
+
+
 def scores(
     *,
     p50: Sequence[float],

@@ -9,10 +9,13 @@ from headway.sim.assess.ends import horizon_page
 from headway.sim.assess.footprints import footprint_page
 from headway.sim.assess.returns import returns_page
 from headway.sim.assess.starts import start_page
+from headway.sim.assess.streams import stream_page
 from headway.sim.assess.telling import Assessment
+from headway.sim.assess.texts import text_page
 
 LENGTHS, HORIZONS, CONFIDENCE, ENCODED = "assess", "horizons", "confidence", "encoder"
-STARTS, FOOTPRINTS, RETURNS = "starts", "footprints", "returns"
+STARTS, STREAMS, TEXTS = "starts", "streams", "texts"
+FOOTPRINTS, RETURNS = "footprints", "returns"
 DRAWN: dict[str, tuple[str, str, Callable[[Any, Path], None]]] = {
     LENGTHS: ("lengths", "output length, set by set", pictures.draw_lengths),
     HORIZONS: ("horizons", "what is left of runs, set by set", pictures.draw_horizons),
@@ -25,10 +28,11 @@ DRAWN: dict[str, tuple[str, str, Callable[[Any, Path], None]]] = {
 def parts_of(sets: Sequence[str], pairs: Sequence[str], *, encoded: bool = False) -> list[str]:
     """The parts that an assessment of these sets and labelled pairs fills.
 
-    With an encoder that for pairs is one of its own.
+    With an encoder there is one for pairs, of its own.
     """
-    recorded = [LENGTHS, STARTS, HORIZONS, FOOTPRINTS, RETURNS] if sets else []
-    return recorded + ([ENCODED if encoded else CONFIDENCE] if pairs else [])
+    recorded = [LENGTHS, STARTS, STREAMS, HORIZONS, FOOTPRINTS, RETURNS] if sets else []
+    labelled = [ENCODED] if encoded else [TEXTS, CONFIDENCE]
+    return recorded + (labelled if pairs else [])
 
 
 def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str, str]:
@@ -37,6 +41,8 @@ def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str,
     found: dict[str, tuple[Sequence[Any], str]] = {
         LENGTHS: (whole.lengths, telling.markdown(whole)),
         STARTS: (whole.starts, start_page(head, whole.starts)),
+        STREAMS: (whole.streams, stream_page(head, whole.streams)),
+        TEXTS: (whole.texts, text_page(head, whole.texts)),
         HORIZONS: (whole.horizons, horizon_page(head, whole.horizons)),
         FOOTPRINTS: (whole.footprints, footprint_page(head, whole.footprints)),
         RETURNS: (whole.returns, returns_page(head, whole.returns)),

@@ -1,6 +1,6 @@
 """What ``headway assess`` found, judged over splits and told as tables, for terminals and pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 from rich.console import Console
@@ -10,24 +10,14 @@ from headway.sim.assess.confidence_tables import AssessedPair, pairs_markdown
 from headway.sim.assess.ends import AssessedHorizon
 from headway.sim.assess.footprints import AssessedFootprint
 from headway.sim.assess.lengths import FORECASTERS, judge
-from headway.sim.assess.measures import Scores
+from headway.sim.assess.measures import LENGTH_COLUMNS, Scores
 from headway.sim.assess.returns import AssessedReturns
 from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
 from headway.sim.assess.starts import AssessedStart
+from headway.sim.assess.streams import AssessedStream
 from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.texts import AssessedText
 from headway.sim.provenance import commit
-
-COLUMNS: dict[str, tuple[str, str]] = {
-    "pairs": ("pairs in order", ".3f"),
-    "same_role": ("of one role", ".3f"),
-    "log_error": ("MAE of log", ".3f"),
-    "pinball_50": ("pinball P50", ".1f"),
-    "pinball_90": ("pinball P90", ".1f"),
-    "covered": ("within P90", ".3f"),
-    "width": ("P90 / P50", ".2f"),
-    "forecast_us": ("us, P99", ".0f"),
-}
-"""By measure: its heading and how it is written."""
 
 
 class Assessed(JudgedSet[Scores], frozen=True, kw_only=True):
@@ -37,43 +27,21 @@ class Assessed(JudgedSet[Scores], frozen=True, kw_only=True):
     calls: int
 
 
-class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was assessed, and by which code."""
+class Assessment(msgspec.Struct, kw_only=True):
+    """All that was assessed, and by which code: a part of the page each, empty if not asked for."""
 
     headway_assessment: int = 1
-    version: str
-    commit: str
+    version: str = __version__
+    commit: str = msgspec.field(default_factory=commit)
     splits: int
-    lengths: tuple[Assessed, ...]
-    horizons: tuple[AssessedHorizon, ...] = ()
-    confidences: tuple[AssessedPair, ...] = ()
-    footprints: tuple[AssessedFootprint, ...] = ()
-    returns: tuple[AssessedReturns, ...] = ()
-    starts: tuple[AssessedStart, ...] = ()
-
-
-def assessment(
-    splits: int,
-    *,
-    lengths: Sequence[Assessed],
-    horizons: Sequence[AssessedHorizon],
-    confidences: Sequence[AssessedPair],
-    footprints: Sequence[AssessedFootprint],
-    returns: Sequence[AssessedReturns],
-    starts: Sequence[AssessedStart],
-) -> Assessment:
-    """All of it, by the code as it is."""
-    return Assessment(
-        version=__version__,
-        commit=commit(),
-        splits=splits,
-        lengths=tuple(lengths),
-        horizons=tuple(horizons),
-        confidences=tuple(confidences),
-        footprints=tuple(footprints),
-        returns=tuple(returns),
-        starts=tuple(starts),
-    )
+    lengths: list[Assessed] = []
+    starts: list[AssessedStart] = []
+    streams: list[AssessedStream] = []
+    texts: list[AssessedText] = []
+    horizons: list[AssessedHorizon] = []
+    footprints: list[AssessedFootprint] = []
+    returns: list[AssessedReturns] = []
+    confidences: list[AssessedPair] = []
 
 
 def assess_length(
@@ -96,7 +64,7 @@ def assess_length(
 def show(console: Console, found: Assessed) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: output length, {found.runs} runs, {found.calls} calls"
-    console.print(terminal_table(title, COLUMNS, found.scores))
+    console.print(terminal_table(title, LENGTH_COLUMNS, found.scores))
 
 
 def head(found: Assessment) -> str:
@@ -111,7 +79,7 @@ def markdown(found: Assessment) -> str:
     """The tables, with the spread over the splits."""
     return page(
         head(found),
-        COLUMNS,
+        LENGTH_COLUMNS,
         (
             Section(one.set_name, f"{one.runs} runs, {one.calls} calls. {one.source}.", one.scores)
             for one in found.lengths
@@ -122,5 +90,5 @@ def markdown(found: Assessment) -> str:
 def confidence_markdown(found: Assessment) -> str:
     """The tables about confidence, likewise."""
     return pairs_markdown(
-        found.confidences, code=f"Headway {found.version} at commit {found.commit}"
+        tuple(found.confidences), code=f"Headway {found.version} at commit {found.commit}"
     )
