@@ -217,17 +217,15 @@ def test_the_command_writes_its_part_of_a_page(tmp_path: Path) -> None:
     write_labels(tmp_path, 40)
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
     page.write_text(
-        "before\n<!-- texts: too -->\nold\n<!-- texts end -->\n<!-- confidence: made by it -->\nold\n<!-- confidence end -->\nafter\n"
+        "before\n<!-- texts: too -->\nold\n<!-- texts end -->\n"
+        "<!-- confidence: made by it -->\nold\n<!-- confidence end -->\nafter\n"
         "<!-- encoder: made by it -->\n<!-- encoder end -->\n"
     )
     assess(tmp_path, json_file=numbers, page=page, sets=["routellm-gsm8k"], splits=2)
     told = json.loads(numbers.read_bytes())
     (found,) = told["confidences"]
-    assert (
-        told["lengths"] == told["texts"] == []
-        and found["questions"] == 40
-        and len(found["splits"]) == 2
-    )
+    assert told["lengths"] == [] and found["questions"] == 40 and len(found["splits"]) == 2
+    assert [one["set_name"] for one in told["texts"]] == ["routellm-gsm8k"]
     assert set(found["splits"][0]["scores"]["headway"]) == set(OUTCOMES)
     text = page.read_text()
     whole, _, rest = text.partition("<!-- confidence end -->\nafter\n")
