@@ -18,6 +18,7 @@ from headway.sim.assess.sets import KnownCall, KnownRun, KnownSet, halves, read_
 from headway.sim.assess.starts import assess_start
 from headway.sim.assess.streams import assess_stream
 from headway.sim.assess.texts import assess_text
+from headway.sim.assess.topologies import assess_topology
 
 
 def test_measures_by_hand() -> None:
@@ -114,6 +115,7 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
         "before\n<!-- assess: made by it -->\nold\n<!-- assess end -->\nbetween\n"
         "<!-- starts: too -->\nold\n<!-- starts end -->\n"
         "<!-- streams: too -->\nold\n<!-- streams end -->\n"
+        "<!-- topologies: too -->\nold\n<!-- topologies end -->\n"
         "<!-- footprints: too -->\nold\n<!-- footprints end -->\n"
         "<!-- returns: too -->\nold\n<!-- returns end -->\n"
         "<!-- horizons: too -->\nold\n<!-- horizons end -->\nafter\n"
@@ -130,7 +132,7 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     told = page.read_text()
     assert told.startswith("before\n") and "<!-- assess end -->\nbetween\n" in told
     assert told.endswith("<!-- horizons end -->\nafter\n") and "autocoderover: steps left" in told
-    assert "| clairvoyant | 1.000" in told and "old" not in told
+    assert "| clairvoyant | 1.000" in told and "\nold\n" not in told
     for picture in ("prediction-lengths.png", "prediction-horizons.png"):
         assert f"(results/{picture})" in told
         assert (tmp_path / "results" / picture).read_bytes().startswith(b"\x89PNG")
@@ -158,6 +160,30 @@ def test_calls_on_their_way_have_more_ahead_than_their_median_less_what_has_come
     for one, other in zip(ours, plain, strict=True):
         assert one.together < other.together and one.beyond < other.beyond
         assert other.ratio < one.ratio < 1.2
+
+
+def test_a_topology_that_is_told_says_what_is_left_of_first_runs() -> None:
+    rng = Random(3)
+    names = [f"phase {number:02}" for number in range(12)]
+
+    def run(number: int) -> KnownRun:
+        calls = tuple(
+            KnownCall(
+                role=name,
+                visit=1,
+                step=place,
+                prompt_tokens=9,
+                output_tokens=rng.randint(100, 400),
+            )
+            for place, name in enumerate(names, start=1)
+        )
+        return KnownRun(id=f"r{number}", graph="g", group=f"t{number}", calls=calls)
+
+    known = KnownSet(name="phases", source="made here", runs=tuple(map(run, range(24))))
+    found = assess_topology(known, 2, advance=lambda doing: None)
+    assert found.nodes == 12
+    for untold, told in zip(*found.scores.values(), strict=True):
+        assert told.first < 0.5 * untold.first and told.three < untold.three
 
 
 def test_what_a_text_tells_of_lengths() -> None:

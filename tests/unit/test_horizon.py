@@ -182,7 +182,7 @@ def test_what_is_believed_when_a_run_begins_is_a_choice_of_its_own() -> None:
     )
     first, *others = visits(3, "new")
     bare = msgspec.structs.replace(first, past=None, graph="g")
-    assert plain.of("steps").estimate(first).p50 == plain._quantities[0].visits.estimate(bare).p50
+    assert plain.of("steps").estimate(first).p50 == plain._quantities[0].at_visit(bare).p50
     for query in others:
         assert plain.of("steps").estimate(query) == horizons.of("steps").estimate(query)
 

@@ -73,29 +73,16 @@ def _judged(
     wanted: list[str], pairs: list[str], data: Path, splits: int, encoder: Encoder | None
 ) -> "Assessment":
     """Every set, shown as it is done."""
-    from headway.sim.assess import (
-        confidence_run,
-        ends,
-        footprints,
-        labelled,
-        lengths,
-        returns,
-        starts,
-        streams,
-        telling,
-        texts,
-    )
+    from headway.sim.assess import confidence_run, labelled, recorded, telling, texts
     from headway.sim.assess.sets import read_set
 
     clock = time.perf_counter  # noqa: TID251  # how long forecasts take is a measure, no input
     console = wide_console()
     whole = telling.Assessment(splits=splits)
+    by_text = pairs if encoder is None else []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        each = len(lengths.FORECASTERS) + len(starts.START_FORECASTERS)
-        each += len(returns.RETURN_FORECASTERS) + 2  # and footprints, and calls on their way
-        steps = len(wanted) * (splits * each + ends.forecasts(splits))
-        by_text = pairs if encoder is None else []
+        steps = len(wanted) * recorded.steps(splits)
         steps += len(by_text) * splits * len(texts.TEXT_FORECASTERS)
         task = progress.add_task("reading", total=steps)
 
@@ -103,21 +90,7 @@ def _judged(
             progress.update(task, description=doing, advance=1)
 
         for name in wanted:
-            known = read_set(name, data)
-            whole.lengths.append(telling.assess_length(known, splits, clock=clock, advance=advance))
-            telling.show(console, whole.lengths[-1])
-            whole.starts.append(starts.assess_start(known, splits, advance=advance))
-            starts.show(console, whole.starts[-1])
-            whole.streams.append(streams.assess_stream(known, splits, advance=advance))
-            streams.show(console, whole.streams[-1])
-            for one in ends.assess_horizon(known, splits, clock=clock, advance=advance):
-                ends.show_horizon(console, one)
-                whole.horizons.append(one)
-            whole.footprints.append(footprints.assess_footprint(known, splits, advance=advance))
-            footprints.show(console, whole.footprints[-1])
-            if (pauses := returns.assess_returns(known, splits, advance=advance)) is not None:
-                returns.show(console, pauses)
-                whole.returns.append(pauses)
+            recorded.judge_set(whole, read_set(name, data), clock, console, advance)
         for name in by_text:
             asked = labelled.read_pair(name, data)
             if asked.has_lengths:

@@ -15,6 +15,10 @@ from headway.core.protocols import Query
 from headway.core.types import ClientId, NodeId, Outcome, RunId, Seconds
 
 RunState = Literal["open", "interrupted", "ended"]
+END = "__end__"
+"""LangGraph's name for what follows a run's last node."""
+MOST_SETTLED = 64
+"""Nodes of a graph whose `ahead` is worked out, which takes their number times their edges."""
 
 
 @dataclass(slots=True)
@@ -25,6 +29,7 @@ class Topology:
     followers: dict[str, set[str]] = field(default_factory=dict)
     most_visits: dict[str, int] = field(default_factory=dict)
     _loops: dict[str, frozenset[str]] | None = None
+    _ahead: dict[str, int] | None = None
 
     def add_edge(self, source: str, target: str) -> None:
         """`target` may follow `source`."""
@@ -32,7 +37,7 @@ class Topology:
         if target not in after:
             after.add(target)
             self.nodes.update((source, target))
-            self._loops = None
+            self._loops = self._ahead = None
 
     def snapshot(self) -> tuple[list[list[str]], list[list[str | int]]]:
         """Edges and most visits, in plain msgpack types."""
@@ -70,6 +75,24 @@ class Topology:
             }
         return self._loops.get(name, frozenset())
 
+    def ahead(self, name: str) -> int:
+        """Nodes on the longest way from `name` (counted) to an end; 0 if that is not known.
+
+        Nodes that can be visited again together count once each: how often is for history to say.
+        """
+        if not self.followers.get(name) or len(self.nodes) > MOST_SETTLED:
+            return 0
+        if self._ahead is None:
+            found = self._ahead = {END: 0}
+            nodes = self.nodes - {END}
+            reaches = {node: len(self._reached_from(node) | {node}) for node in nodes}
+            # who is reached from a node, and not the other way round, reaches less than it does
+            for node in sorted(reaches, key=lambda one: (reaches[one], one)):
+                loop = self.loop_of(node) or frozenset((node,))
+                beyond = {after for one in loop for after in self.followers.get(one, ())} - loop
+                found[node] = len(loop) + max((found[after] for after in beyond), default=0)
+        return self._ahead[name]
+
 
 @dataclass(slots=True, kw_only=True)
 class Node:
@@ -78,7 +101,8 @@ class Node:
     `calls_s` is wall time spent inside calls, `alone_s` what they would have
     taken on idle endpoints; `path_s` is the latter along the longest path before the node
     (ATLAS' attained service, arXiv 2502.13965). `past` is what the run had shown when it started,
-    `prompt_tokens` its first call's prompt as it was estimated.
+    `prompt_tokens` its first call's prompt as it was estimated, `ahead` the nodes that its graph
+    has ahead of it (`Topology.ahead`).
     """
 
     id: NodeId
@@ -96,6 +120,7 @@ class Node:
     has_calls: bool = False
     past: Past = NO_PAST
     prompt_tokens: int = 0
+    ahead: int = 0
     answer: "Judgeable | None" = None
 
     @property
@@ -188,6 +213,7 @@ class Run:
             step=node.step,
             prompt_tokens=node.prompt_tokens,
             past=node.past,
+            ahead=node.ahead,
         )
 
     def attain(self, node: Node) -> None:

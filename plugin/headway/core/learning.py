@@ -5,14 +5,14 @@ The only place where the scheduler tells its predictors the truth.
 
 from headway.core.calls import Call
 from headway.core.endpoints import Endpoint
-from headway.core.graph import Judgeable, Node, Run, Topology
+from headway.core.graph import END, Judgeable, Node, Run, Topology
 from headway.core.inflight import Load
 from headway.core.lessons import Lesson, Quantity
 from headway.core.prompts import shapes_of
 from headway.core.protocols import Foresight, Judged, Query
 from headway.core.returning import after, is_tool, returns_to
 from headway.core.types import Seconds
-from headway.core.verdicts import END, failed_models, failures_shown, successes_shown
+from headway.core.verdicts import failed_models, failures_shown, successes_shown
 
 JUDGED_BY_NODE = "node"
 JUDGED_BY_LOOP = "loop"

@@ -35,7 +35,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the prompt's size as it was estimated before the call (0: not known), `max_tokens` and `needs`
     are the request's own limit and what it uses. `features` are what the prompt's text says, hashed
     by `core.prompts.features` (empty: nobody told). `past` is what the run had shown when the node
-    started (None: not told).
+    started (None: not told), `ahead` how many nodes its graph has from there to an end (0: not
+    known).
     """
 
     graph: str
@@ -50,6 +51,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     needs: tuple[Need, ...] = ()
     features: tuple[int, ...] = ()
     past: Past | None = None
+    ahead: int = 0
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):

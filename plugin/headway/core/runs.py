@@ -188,6 +188,7 @@ class RunKeeper:
             if (before := run.nodes.get(parent)) is not None:
                 topology.add_edge(before.name, name)
                 node.path_s = max(node.path_s, before.path_s + before.alone_s)
+        node.ahead = topology.ahead(name)
         if node.visit > run.visits.get(name, 0):
             self._teacher.node_started(run, topology, node)
             run.visits[name] = node.visit

@@ -13,7 +13,6 @@ counted as a success: a graph that gives up looks the same as one that is done.
 
 from headway.core.graph import Judgeable, Node, Run, Topology
 
-END = "__end__"
 UNSEEN_ROUNDS = 2
 """Rounds that a loop is taken to make before it has been seen."""
 

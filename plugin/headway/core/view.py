@@ -89,6 +89,7 @@ class View:
             needs=ask.needs,
             features=ask.features,
             past=None if node is None else node.past,
+            ahead=0 if node is None else node.ahead,
         )
 
     def output(self, call: Call, model: str) -> Estimate:

@@ -1,8 +1,9 @@
 """`Horizons`: what is left of a run from the start of a node, from its place and its run so far.
 
-What. Several forecasts live side by side: quantiles per (graph, node, visit), quantiles per (graph,
-node, position in the run), and a forest of small trees for each graph (`forest`) over the shape of
-the run so far (`shape`): which way it went, how often it went round, how long its answers were. For
+What. Several forecasts live side by side: quantiles per (graph, node, visit) and per (graph, node,
+position in the run), which start from the static topology (`rest`), and a forest of small trees for
+each graph (`forest`) over the shape of the run so far (`shape`): which way it went, how often it
+went round, how long its answers were, which tools they called. For
 each graph, quantity and quantile the one that has lost least of late is used (pinball loss, each
 forecast before the truth was known), so where the trees do not help, the plain quantiles stay,
 and where nothing helps they are wide. P90 is moved, slowly, until one in ten lies beyond it
@@ -21,7 +22,7 @@ from typing import Any
 from headway.core.past import NO_PAST
 from headway.core.protocols import Estimate, Query
 from headway.predict.forest import RollingForest
-from headway.predict.quantiles import ShrunkQuantiles, rest_of_run
+from headway.predict.rest import PlainRest
 from headway.predict.shape import ALL, SHAPE, Names, row_of
 
 STAGES = START, LATER = 0, 1
@@ -45,7 +46,6 @@ QUANTILES = (0.5, 0.9)
 ROWS_PER_RUN = 12
 """Nodes of a run that the trees learn from, about: the others say the same again."""
 MAX_GRAPHS = 32
-MAX_POSITION = 250
 MOST = 1e9
 """Quantities beyond it are somebody's mistake."""
 FADING = 0.999
@@ -70,21 +70,9 @@ STEP = 0.003
 MOST_SHIFT = 0.7
 
 
-_Pending = tuple[str, str, int, int, bytes, tuple[float, ...]]
-"""Graph, node, visit, position, row (empty: not for the trees), quantities."""
+_Pending = tuple[str, str, int, int, int, bytes, tuple[float, ...]]
+"""Graph, node, visit, nodes ahead, position, row (empty: not for the trees), quantities."""
 MOST_PENDING = 500
-
-
-class _Quantity:
-    """One thing that is left (seconds, tokens, calls): plain quantiles of it."""
-
-    def __init__(self, prior: tuple[float, float]) -> None:
-        self.visits = rest_of_run(prior)
-        self.positions = ShrunkQuantiles(
-            levels=(("graph", "node"), ("graph", "node", "visit")),
-            prior=prior,
-            most_visits=MAX_POSITION,
-        )
 
 
 class _Trust:
@@ -192,7 +180,7 @@ class Horizons:
 
     def __init__(self, priors: dict[str, tuple[float, float]]) -> None:
         self._places = {name: place for place, name in enumerate(priors)}
-        self._quantities = [_Quantity(prior) for prior in priors.values()]
+        self._quantities = [PlainRest(prior) for prior in priors.values()]
         self._graphs: dict[str, _Graph] = {}
         self._told: list[float] = []
         self._told_of: Query | None = None
@@ -208,7 +196,7 @@ class Horizons:
 
     def estimate(self, place: int, query: Query) -> Estimate:
         """P50 and P90 of the quantity at `place`; learns nothing."""
-        plain = self._quantities[place].visits.estimate(query)
+        plain = self._quantities[place].at_visit(query)
         graph = self._graphs.get(query.graph)
         if graph is None:
             return plain
@@ -221,7 +209,7 @@ class Horizons:
                 if kind == 0:
                     total += plain.p90 if at else plain.p50
                 elif kind == 1:
-                    one = self._quantities[place].positions.estimate(_at_position(query))
+                    one = self._quantities[place].at_position(query)
                     total += one.p90 if at else one.p50
                 else:
                     total += self._foreseen(graph, query, kind - 2)[place][at]
@@ -244,7 +232,7 @@ class Horizons:
         if not (isfinite(value) and 0.0 <= value <= MOST):
             self._told_of = None
         elif query.past is None:
-            self._quantities[place].visits.learn(query, value)
+            self._quantities[place].learn(query, value, None)
         else:
             if place == 0:
                 self._told_of, self._told = query, []
@@ -275,7 +263,9 @@ class Horizons:
             beside = not position and query.run and query.run == self._over
             if graph.forest.ready() and not beside and graph.judges(_stage(position)):
                 self._judge(graph, query, position, row, values)
-        self._pending.append((query.graph, query.node, query.visit, position, row, values))
+        self._pending.append(
+            (query.graph, query.node, query.visit, query.ahead, position, row, values)
+        )
         if not position or not query.run:
             self._take_in()
             self._over = query.run
@@ -289,23 +279,19 @@ class Horizons:
         values: tuple[float, ...],
     ) -> None:
         leaves = [graph.forest.predict(kind, row) for kind in (0, 1)]
-        at_position = _at_position(query)
         trusts = graph.trusts[_stage(position)]
         for place, (of, value) in enumerate(zip(self._quantities, values, strict=True)):
-            plain = (of.visits.estimate(query), of.positions.estimate(at_position))
+            plain = (of.at_visit(query), of.at_position(query))
             found = [(one.p50, one.p90) for one in plain]
             found += [leaf[place] for leaf in leaves]
             trusts[place].judge(found, value)
 
     def _take_in(self) -> None:
         """Learn the run that was judged."""
-        for name, node, visit, position, row, values in self._pending:
-            at_visit = Query(graph=name, node=node, visit=visit)
-            at_position = Query(graph=name, node=node, visit=position + 1)
+        for name, node, visit, ahead, position, row, values in self._pending:
+            query = Query(graph=name, node=node, visit=visit, ahead=ahead)
             for of, value in zip(self._quantities, values, strict=True):
-                of.visits.learn(at_visit, value)
-                if row:
-                    of.positions.learn(at_position, value)
+                of.learn(query, value, position if row else None)
             graph = self._graphs.get(name)
             if row and graph is not None:
                 graph.forest.learn(row, values, graph.runs, graph.believed())
@@ -315,9 +301,7 @@ class Horizons:
         """All that was learned, in plain msgpack types."""
         return {
             "format": FORMAT,
-            "plain": [
-                [one.visits.snapshot(), one.positions.snapshot()] for one in self._quantities
-            ],
+            "plain": [one.saved() for one in self._quantities],
             "run": [self._run, self._over],
             "pending": [[*place, list(values)] for *place, values in self._pending],
             "graphs": [
@@ -340,14 +324,13 @@ class Horizons:
         plain = snapshot["plain"]
         if snapshot.get("format") != FORMAT:
             return
-        for one, (visits, positions) in zip(self._quantities, plain, strict=True):
-            one.visits.restore(visits)
-            one.positions.restore(positions)
+        for one, saved in zip(self._quantities, plain, strict=True):
+            one.load(saved)
         self._asked = self._told_of = None
         self._run, self._over = (str(run) for run in snapshot["run"])
         self._pending = [
-            (str(name), str(node), int(visit), int(position), bytes(row), tuple(values))
-            for name, node, visit, position, row, values in snapshot["pending"]
+            (str(name), str(node), int(visit), int(ahead), int(position), bytes(row), tuple(values))
+            for name, node, visit, ahead, position, row, values in snapshot["pending"]
         ]
         self._graphs = {}
         for name, forest, names, trusts, (nodes, runs, run, offered) in snapshot["graphs"]:
@@ -362,12 +345,6 @@ class Horizons:
 
 def _stage(position: int) -> int:
     return LATER if position else START
-
-
-def _at_position(query: Query) -> Query:
-    """The query with its position in the run in place of the visit."""
-    position = (query.past or NO_PAST).position
-    return Query(graph=query.graph, node=query.node, visit=position + 1)
 
 
 class Left:

@@ -82,8 +82,8 @@ class ShrunkQuantiles:
                 if len(key) > 1:
                     del self._windows[key]
 
-    def estimate(self, query: Query) -> Estimate:
-        """The prediction; learns nothing. 0 <= p50 <= p90."""
+    def estimate(self, query: Query, *, prior: tuple[float, float] | None = None) -> Estimate:
+        """The prediction; learns nothing. 0 <= p50 <= p90. `prior` stands for the usual one."""
         visit, most = query.visit, self._most_visits
         place = (query.graph, query.node, visit if visit < most else most, query.model)
         p50 = p90 = 0.0
@@ -103,9 +103,10 @@ class ShrunkQuantiles:
                 if not left:
                     break
         else:
-            prior = self._prior
-            if self._priors:
-                prior = self._priors.get(kind_of(query.node), prior)
+            if prior is None:
+                prior = self._prior
+                if self._priors:
+                    prior = self._priors.get(kind_of(query.node), prior)
             p50 += left * prior[0]
             p90 += left * prior[1]
         # where all were alike the forecast is just that: sums of shares come out a little below
@@ -181,10 +182,10 @@ def output_length(*, reads_names: bool = True) -> ShrunkQuantiles:
 
 
 def rest_of_run(prior: tuple[float, float]) -> ShrunkQuantiles:
-    """What is left of a run from the start of a node, per (graph, node, visit).
+    """What is left of a run from the start of a node, per (graph, node, visit): the plainest way.
 
     The conditional median over history given the state is Maestro's T_future
-    (arXiv 2606.12950), here with visits and including the node itself.
+    (arXiv 2606.12950), here with visits and including the node itself. `horizon` does better.
     """
     return ShrunkQuantiles(
         levels=((), ("graph",), ("graph", "node"), ("graph", "node", "visit")),

@@ -162,6 +162,7 @@ def query_of(run: KnownRun, place: int) -> Query:
         prompt_tokens=call.prompt_tokens,
         features=call.features,
         past=call.past,
+        ahead=call.ahead,
     )
 
 

@@ -12,10 +12,11 @@ from headway.sim.assess.starts import start_page
 from headway.sim.assess.streams import stream_page
 from headway.sim.assess.telling import Assessment
 from headway.sim.assess.texts import text_page
+from headway.sim.assess.topologies import topology_page
 
 LENGTHS, HORIZONS, CONFIDENCE, ENCODED = "assess", "horizons", "confidence", "encoder"
 STARTS, STREAMS, TEXTS = "starts", "streams", "texts"
-FOOTPRINTS, RETURNS = "footprints", "returns"
+TOPOLOGIES, FOOTPRINTS, RETURNS = "topologies", "footprints", "returns"
 DRAWN: dict[str, tuple[str, str, Callable[[Any, Path], None]]] = {
     LENGTHS: ("lengths", "output length, set by set", pictures.draw_lengths),
     HORIZONS: ("horizons", "what is left of runs, set by set", pictures.draw_horizons),
@@ -30,7 +31,7 @@ def parts_of(sets: Sequence[str], pairs: Sequence[str], *, encoded: bool = False
 
     With an encoder there is one for pairs, of its own.
     """
-    recorded = [LENGTHS, STARTS, STREAMS, HORIZONS, FOOTPRINTS, RETURNS] if sets else []
+    recorded = [LENGTHS, STARTS, STREAMS, HORIZONS, TOPOLOGIES, FOOTPRINTS, RETURNS] if sets else []
     labelled = [ENCODED] if encoded else [TEXTS, CONFIDENCE]
     return recorded + (labelled if pairs else [])
 
@@ -44,6 +45,7 @@ def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str,
         STREAMS: (whole.streams, stream_page(head, whole.streams)),
         TEXTS: (whole.texts, text_page(head, whole.texts)),
         HORIZONS: (whole.horizons, horizon_page(head, whole.horizons)),
+        TOPOLOGIES: (whole.topologies, topology_page(head, whole.topologies)),
         FOOTPRINTS: (whole.footprints, footprint_page(head, whole.footprints)),
         RETURNS: (whole.returns, returns_page(head, whole.returns)),
         CONFIDENCE: (whole.confidences, telling.confidence_markdown(whole)),

@@ -32,6 +32,7 @@ class KnownCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     prompt_tokens: int
     output_tokens: int
     past: Past | None = None
+    ahead: int = 0
     tool_calls: int = 0
     model: str = ""
     features: tuple[int, ...] = ()

@@ -17,6 +17,7 @@ from headway.sim.assess.starts import AssessedStart
 from headway.sim.assess.streams import AssessedStream
 from headway.sim.assess.tables import Section, page, terminal_table
 from headway.sim.assess.texts import AssessedText
+from headway.sim.assess.topologies import AssessedTopology
 from headway.sim.provenance import commit
 
 
@@ -39,6 +40,7 @@ class Assessment(msgspec.Struct, kw_only=True):
     streams: list[AssessedStream] = []
     texts: list[AssessedText] = []
     horizons: list[AssessedHorizon] = []
+    topologies: list[AssessedTopology] = []
     footprints: list[AssessedFootprint] = []
     returns: list[AssessedReturns] = []
     confidences: list[AssessedPair] = []
