@@ -40,6 +40,7 @@ def lessons(first: int, count: int) -> list[Lesson]:
             node = msgspec.structs.replace(query, model="")
             found.append(Lesson(about="rest_s", query=node, value=9.0 - place))
             found.append(Lesson(about="rest_tokens", query=node, value=90.0 - place))
+            found.append(Lesson(about="rest_calls", query=node, value=3.0 - place))
             found.append(
                 Lesson(
                     about="confidence",

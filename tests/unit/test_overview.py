@@ -35,6 +35,7 @@ def test_queue_and_runs_the_oldest_first() -> None:
     assert second["deadline_left_s"] == 5.0
     # the prior of 10 s, less the progress: r1's call runs since 0, r2's has not begun
     assert (first["rest_s"], second["rest_s"]) == (4.0, 10.0)
+    assert first["rest_calls"] == 3.0
     assert body["predictions"] == [] and body["predictions_all"] is None
 
 

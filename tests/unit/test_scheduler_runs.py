@@ -194,19 +194,16 @@ def diamond() -> Run:
             started_at=start,
             ended_at=end,
             output_tokens=tokens,
+            calls=1,
         )
     return run
 
 
 def test_what_was_left_at_each_node_of_a_diamond() -> None:
-    left = {node.name: (rest, tokens) for node, rest, tokens in diamond().rest_of_path()}
-    assert {name: tokens for name, (_, tokens) in left.items()} == {
-        "d": 40,
-        "c": 90,
-        "b": 90,
-        "a": 100,
-    }
-    seconds = {name: pytest.approx(rest) for name, (rest, _) in left.items()}
+    left = {rest.node.name: rest for rest in diamond().rest_of_path()}
+    told = {name: (rest.tokens, rest.calls) for name, rest in left.items()}
+    assert told == {"d": (40, 1), "c": (90, 3), "b": (90, 3), "a": (100, 4)}
+    seconds = {name: pytest.approx(rest.seconds) for name, rest in left.items()}
     assert seconds == {"d": 1.0, "c": 6.0, "b": 4.0, "a": 8.0}
 
 
@@ -215,7 +212,7 @@ def test_without_steps_what_started_at_the_same_moment_started_together() -> Non
     for node in run.nodes.values():
         node.step = 0
     run.nodes[NodeId("c")].started_at = 2.0
-    assert {node.name: tokens for node, _, tokens in run.rest_of_path()}["b"] == 90
+    assert {rest.node.name: rest.tokens for rest in run.rest_of_path()}["b"] == 90
 
 
 def test_loops_of_a_topology() -> None:

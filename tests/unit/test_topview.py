@@ -44,6 +44,7 @@ BODY: dict[str, Any] = {
             "age_s": 3.0,
             "deadline_left_s": 6.0,
             "rest_s": 4.5,
+            "rest_calls": 4.0,
             "running": 1,
             "waiting": 2,
         }
@@ -87,7 +88,7 @@ def test_all_that_an_operator_asks_for() -> None:
     assert "open runs (2 more wait for a person)" in text
     assert "write, test and 5 more" in text
     run = next(line for line in rows if line[:2] == ["3.0", "s"])
-    assert run[-9:] == ["1,", "2", "waiting", "6.0", "s", "4.5", "s", "-", "run-1"]
+    assert run[-10:] == ["1,", "2", "waiting", "6.0", "s", "4.5", "s", "4", "-", "run-1"]
     assert ["all", "3", "90", "/", "110", "0.80", "67%", "1.5", "/", "2.0", "0.75"] in rows
     assert "\x1b" not in text
 

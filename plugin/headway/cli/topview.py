@@ -251,6 +251,12 @@ RUNS = [
         right=True,
     ),
     Column(
+        title="calls to come",
+        cell=lambda row: f"{row['rest_calls']:.0f}" if row.get("rest_calls") is not None else "-",
+        wide=140,
+        right=True,
+    ),
+    Column(
         title="back in",
         cell=lambda row: seconds_told(row["back_s"]) if row.get("back_s") is not None else "-",
         wide=130,

@@ -100,9 +100,9 @@ class Node:
 
     `calls_s` is wall time spent inside calls, `alone_s` what they would have
     taken on idle endpoints; `path_s` is the latter along the longest path before the node
-    (ATLAS' attained service, arXiv 2502.13965). `past` is what the run had shown when it started,
-    `prompt_tokens` its first call's prompt as it was estimated, `ahead` the nodes that its graph
-    has ahead of it (`Topology.ahead`).
+    (ATLAS' attained service, arXiv 2502.13965). `calls` were answered. `past` is what the run had
+    shown when it started, `prompt_tokens` its first call's prompt as it was estimated, `ahead` the
+    nodes that its graph has ahead of it (`Topology.ahead`).
     """
 
     id: NodeId
@@ -117,6 +117,7 @@ class Node:
     alone_s: Seconds = 0.0
     path_s: Seconds = 0.0
     output_tokens: int = 0
+    calls: int = 0
     has_calls: bool = False
     past: Past = NO_PAST
     prompt_tokens: int = 0
@@ -129,6 +130,16 @@ class Node:
         if self.ended_at is None:
             return 0.0
         return max(self.ended_at - self.started_at - self.calls_s, 0.0) + self.alone_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What was left of a run from the start of a node: alone-seconds, output tokens, answers."""
+
+    node: Node
+    seconds: Seconds
+    tokens: int
+    calls: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -253,26 +264,27 @@ class Run:
         self.resumes += 1
         self.pending.clear()
 
-    def rest_of_path(self) -> Iterable[tuple[Node, Seconds, int]]:
-        """For each ended node: alone-seconds and output tokens from its start to the run's end.
+    def rest_of_path(self) -> Iterable["Rest"]:
+        """For each ended node, what there was from its start to the run's end.
 
-        Seconds follow the longest path over the DAG of parents; tokens count all branches that
-        started with the node (in its step) or after it. A call's wall time is replaced by what it
-        would have taken alone, so that load at the time does not look like work.
+        Seconds follow the longest path over the DAG of parents; tokens and calls count all
+        branches that started with the node (in its step) or after it. A call's wall time is
+        replaced by what it would have taken alone: load at the time does not look like work.
         """
         ordered = sorted(
             (node for node in self.nodes.values() if node.ended_at is not None),
             key=lambda node: (node.started_at, node.id),
         )
-        together: dict[float, int] = {}
+        together: dict[float, list[Node]] = {}
         for node in ordered:
-            moment = node.step or node.started_at
-            together[moment] = together.get(moment, 0) + node.output_tokens
+            together.setdefault(node.step or node.started_at, []).append(node)
         after: dict[NodeId, Seconds] = {}
-        tokens_after = 0
+        tokens = calls = 0
         for node in reversed(ordered):
             rest = node.length_s + after.get(node.id, 0.0)
-            tokens_after += together.pop(node.step or node.started_at, 0)
+            for beside in together.pop(node.step or node.started_at, ()):
+                tokens += beside.output_tokens
+                calls += beside.calls
             for parent in node.parents:
                 after[parent] = max(after.get(parent, 0.0), rest)
-            yield node, rest, tokens_after
+            yield Rest(node=node, seconds=rest, tokens=tokens, calls=calls)

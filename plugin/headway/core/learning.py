@@ -142,10 +142,11 @@ class Teacher:
             self._judge(run, one, ok=True, source=JUDGED_BY_LOOP)
         for name, visits in sorted(run.visits.items()):
             topology.most_visits[name] = max(topology.most_visits.get(name, 0), visits)
-        for node, rest_s, rest_tokens in run.rest_of_path():
-            place = run.query_of(node)
-            self._learn("rest_s", place, rest_s)
-            self._learn("rest_tokens", place, float(rest_tokens))
+        for rest in run.rest_of_path():
+            place = run.query_of(rest.node)
+            self._learn("rest_s", place, rest.seconds)
+            self._learn("rest_tokens", place, float(rest.tokens))
+            self._learn("rest_calls", place, float(rest.calls))
 
     def given_up(self, run: Run, node_name: str) -> None:
         """A graph stops asking at a node: what was answered there last did not do."""

@@ -10,7 +10,9 @@ import msgspec
 
 from headway.core.protocols import Foresight, Query
 
-Quantity = Literal["output_tokens", "rest_s", "rest_tokens", "prefix_share", "return_s"]
+Quantity = Literal[
+    "output_tokens", "rest_s", "rest_tokens", "rest_calls", "prefix_share", "return_s"
+]
 
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -133,6 +133,11 @@ class Foresight(Protocol):
         ...
 
     @property
+    def rest_calls(self) -> Predictor:
+        """Calls that will be answered from the start of a node to the end of its run, likewise."""
+        ...
+
+    @property
     def prefix_share(self) -> Predictor:
         """Share of a prompt cached where the run's last call was served."""
         ...

@@ -269,7 +269,7 @@ class RunKeeper:
             self._books.wake(max(self._idle[0][0], at + IDLE_LOOKS_S), "idle")
 
     def account(self, run: Run, call: Call, alone_s: Seconds, at: Seconds) -> None:
-        """Add a closed call's time and tokens to its node, and to the nodes around its graph."""
+        """Add an answered call's time and tokens to its node, and to the nodes around its graph."""
         wall_s = at - call.ready_at
         ended = call.ended
         tokens = (ended.output_tokens if ended is not None else None) or 0
@@ -282,6 +282,7 @@ class RunKeeper:
                 node.calls_s += wall_s
                 node.alone_s += min(alone_s, wall_s)
                 node.output_tokens += tokens
+                node.calls += 1
                 of.history.answered(node.name, call.prompt_tokens, tokens, tools)
             node_id, of = of.parent_node, of.parent
 

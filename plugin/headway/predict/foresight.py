@@ -13,9 +13,12 @@ PRIORS = {
     "output_tokens": (200.0, 800.0),
     "rest_s": (10.0, 40.0),
     "rest_tokens": (600.0, 2400.0),
+    "rest_calls": (3.0, 12.0),
     "return_s": (2.0, 30.0),
 }
 """P50 and P90 of each quantity before anything was seen."""
+HORIZONS = ("rest_s", "rest_tokens", "rest_calls")
+"""What is left of a run is told in this order."""
 USUAL: tuple[Level, ...] = ((), ("graph",))
 """What stands in for a predictor that errs: what is usual in the graph."""
 
@@ -25,18 +28,17 @@ class OnlineForesight:
 
     def __init__(self, quality: dict[str, float]) -> None:
         self._lengths = OutputLength()
-        self._horizons = Horizons({name: PRIORS[name] for name in ("rest_s", "rest_tokens")})
+        self._horizons = Horizons({name: PRIORS[name] for name in HORIZONS})
+        inner: dict[str, Predictor] = {"output_tokens": self._lengths}
+        inner |= {name: self._horizons.of(name) for name in HORIZONS}
         self._guards: dict[str, Guarded] = {
-            name: Guarded(inner, ShrunkQuantiles(levels=USUAL, prior=PRIORS[name]))
-            for name, inner in (
-                ("output_tokens", self._lengths),
-                ("rest_s", self._horizons.of("rest_s")),
-                ("rest_tokens", self._horizons.of("rest_tokens")),
-            )
+            name: Guarded(one, ShrunkQuantiles(levels=USUAL, prior=PRIORS[name]))
+            for name, one in inner.items()
         }
         self.output_tokens: Predictor = self._guards["output_tokens"]
         self.rest_s: Predictor = self._guards["rest_s"]
         self.rest_tokens: Predictor = self._guards["rest_tokens"]
+        self.rest_calls: Predictor = self._guards["rest_calls"]
         self._returns = GuardedReturns(
             return_time(), ShrunkQuantiles(levels=USUAL, prior=PRIORS["return_s"])
         )
