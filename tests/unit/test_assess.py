@@ -16,7 +16,7 @@ from headway.sim.assess.measures import scores
 from headway.sim.assess.returns import assess_returns
 from headway.sim.assess.sets import KnownCall, KnownRun, KnownSet, halves, read_set
 from headway.sim.assess.starts import assess_start
-from headway.sim.assess.streams import assess_stream
+from headway.sim.assess.streams import WAYS, assess_stream
 from headway.sim.assess.texts import assess_text
 from headway.sim.assess.topologies import assess_topology
 
@@ -140,7 +140,7 @@ def test_the_command_writes_numbers_and_its_part_of_a_page(tmp_path: Path) -> No
     assert set(start["scores"]) == {"names unread", "headway: names read"}
     assert all(one["reserved_4"] == 1.0 for one in footprint["scores"]["clairvoyant"])
     (stream,) = whole["streams"]
-    assert all(one["ratio"] == 1.0 for one in stream["scores"]["clairvoyant"])
+    assert set(stream["scores"]) == set(WAYS) and 0.0 <= stream["beyond"] <= 1.0
     assert whole["texts"] == []  # of labelled sets only
     assert whole["returns"] == []  # this set tells of no pauses
 

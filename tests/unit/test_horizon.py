@@ -88,7 +88,10 @@ def visits(rounds: int, run: str) -> list[Query]:
     for step, name in enumerate(names, start=1):
         past = history.node_started(name, step)
         visit = names[:step].count(name)
-        found.append(Query(graph="g", node=name, visit=visit, run=run, step=step, past=past))
+        ahead = {"plan": 3, "write": 2, "test": 2}[name]
+        found.append(
+            Query(graph="g", node=name, visit=visit, run=run, step=step, past=past, ahead=ahead)
+        )
         history.answered(name, 100, 10 * rounds if name == "plan" else 50)
     return found
 

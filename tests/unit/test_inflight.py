@@ -70,6 +70,19 @@ def test_a_call_told_late_began_before() -> None:
     assert one.tokens_left(0.5) == pytest.approx(55 + 73)
 
 
+@pytest.mark.parametrize("p50", [0.0, 1e-12, 0.5])
+def test_an_answer_of_next_to_nothing_leaves_the_sums_of_others_as_they_were(p50: float) -> None:
+    one = InFlight()
+    one.pace(0.0, Profile(step_s=0.01), 1.0)
+    one.add(key("long"), load(300), room=None)
+    one.add(key("other"), load(1e6), room=None)
+    one.tokens_left(1.0)
+    one.add(key("none"), load(p50, at=1.0, p90=500), room=None)
+    one.remove(key("none"), 1.0, room=None)
+    one.remove(key("other"), 1.0, room=None)
+    assert one.tokens_left(1.0) == pytest.approx(210.0)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_sums_are_those_of_all_calls(seed: int) -> None:
     rng = random.Random(seed)

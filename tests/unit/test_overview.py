@@ -92,3 +92,14 @@ def test_asking_changes_nothing() -> None:
     one.scheduler.overview(at=2.0)
     assert one.ended("c1", at=3.0) == other.ended("c1", at=3.0)
     assert one.tell(ask("c4"), at=4.0) == other.tell(ask("c4"), at=4.0)
+
+
+def test_calls_that_an_open_node_had_answered_are_no_more_to_come() -> None:
+    told = Teller(pool(endpoint("a", seats=4)))
+    told.run_started("r1")
+    told.node_started("n1", "agent", run="r1")
+    for number in range(2):
+        told.ready(f"c{number}", run="r1", node="n1", node_name="agent")
+        told.ended(f"c{number}", run="r1")
+    (only,) = told.scheduler.overview(at=told.now)["runs"]
+    assert only["rest_calls"] == 1.0

@@ -103,7 +103,7 @@ def test_a_small_price_of_failure_makes_it_the_small_one() -> None:
 
 
 def test_the_small_model_where_a_failure_shows_and_costs_one_round() -> None:
-    told = small_and_large()
+    told = small_and_large(failure_price=6.0)  # of 20 / 3 s: 40
     nodes = ("write", "test", "repair")
     told.tell(GraphSeen(graph="g", nodes=nodes, edges=LOOP))
     told.scheduler.books.topology("g").most_visits.update(test=2)
@@ -231,7 +231,7 @@ def test_a_call_held_too_long_goes_before_everything() -> None:
 def test_after_a_failure_another_model_is_worth_more() -> None:
     # before: small 2 + 0.4 * 20 = 10, large 10 + 0.1 * 20 = 12
     # after:  small 2 + 0.64 * 20 = 14.8, large 10 + 0.19 * 20 = 13.8
-    told = small_and_large(seats=4, failure_price=2.0)
+    told = small_and_large(seats=4, failure_price=3.0)  # of 20 / 3 s: 20
     told.tell(GraphSeen(graph="g", nodes=("write", "test", "repair"), edges=LOOP))
     told.scheduler.books.topology("g").most_visits.update(repair=1)
     assert granted(told.ready("c1", node="n1", node_name="repair")) == [("c1", "s")]

@@ -89,7 +89,7 @@ async def test_the_same_text_is_not_encoded_again(desk: Desk) -> None:
     call = desk.call(2, "text")
     fact, _ = desk.told[2]
     assert isinstance(fact, CallReady) and fact.call == call.call
-    assert fact.features == (*embedded([1.0, 4.0]), 7)
+    assert fact.features == (7, *embedded([1.0, 4.0]))
     assert desk.encoder.batches == [["text"]]
 
 
@@ -100,7 +100,7 @@ async def test_a_question_waits_where_it_is_asked_to(desk: Desk) -> None:
     await desk.until_told(1)
     ((fact, client),) = desk.told
     assert isinstance(fact, CallReady) and client == ALICE
-    assert fact.features == (*embedded([1.0, 4.0]), 7)
+    assert fact.features == (7, *embedded([1.0, 4.0]))
     assert fact.age_s > 0.0 and fact.hold_limit_s < 300.0
 
 

@@ -39,8 +39,16 @@ def test_it_follows_what_runs_show() -> None:
 def test_where_nobody_told_it_is_not_known() -> None:
     one = topology("a b")
     assert (one.ahead("b"), one.ahead("stranger")) == (0, 0)
-    many = topology(*(f"n{number} n{number + 1}" for number in range(MOST_SETTLED)))
+    many = topology(*(f"n{number} n{number + 1}" for number in range(MOST_SETTLED + 1)))
     assert many.ahead("n0") == 0
+
+
+def test_nodes_that_lead_nowhere_change_nothing() -> None:
+    one = topology("a b", "b __end__")
+    one.nodes.update(f"n{number}" for number in range(2 * MOST_SETTLED))
+    again = Topology()
+    again.restore(*one.snapshot())
+    assert one.ahead("a") == again.ahead("a") == 2
 
 
 def test_a_new_node_is_foreseen_by_the_nodes_ahead_of_it() -> None:

@@ -58,5 +58,9 @@ def test_places_are_bounded_and_a_snapshot_is_all(monkeypatch: pytest.MonkeyPatc
     assert len(saved) <= 52
     again.load(msgspec.msgpack.decode(msgspec.msgpack.encode(saved)))
     assert again.saved() == saved and again.log(at("n499")) == one.log(at("n499"))
+    for each in (one, again):
+        each.learn(at("n499"), 4.0)
+        each.learn(at("new"), 4.0)
+    assert again.saved() == one.saved()
     with pytest.raises((TypeError, ValueError)):
         again.load([["no"]])

@@ -90,7 +90,9 @@ def _judged(
             progress.update(task, description=doing, advance=1)
 
         for name in wanted:
-            recorded.judge_set(whole, read_set(name, data), clock, console, advance)
+            recorded.judge_set(
+                whole, read_set(name, data), clock=clock, console=console, advance=advance
+            )
         for name in by_text:
             asked = labelled.read_pair(name, data)
             if asked.has_lengths:

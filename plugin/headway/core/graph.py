@@ -80,17 +80,16 @@ class Topology:
 
         Nodes that can be visited again together count once each: how often is for history to say.
         """
-        if not self.followers.get(name) or len(self.nodes) > MOST_SETTLED:
+        if not self.followers.get(name) or len(self.followers) > MOST_SETTLED:
             return 0
         if self._ahead is None:
             found = self._ahead = {END: 0}
-            nodes = self.nodes - {END}
-            reaches = {node: len(self._reached_from(node) | {node}) for node in nodes}
+            reaches = {node: len(self._reached_from(node) | {node}) for node in self.followers}
             # who is reached from a node, and not the other way round, reaches less than it does
             for node in sorted(reaches, key=lambda one: (reaches[one], one)):
                 loop = self.loop_of(node) or frozenset((node,))
                 beyond = {after for one in loop for after in self.followers.get(one, ())} - loop
-                found[node] = len(loop) + max((found[after] for after in beyond), default=0)
+                found[node] = len(loop) + max((found.get(after, 1) for after in beyond), default=0)
         return self._ahead[name]
 
 

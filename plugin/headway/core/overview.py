@@ -121,7 +121,10 @@ def _run_told(view: View, run: Run, calls: _OpenCalls) -> dict[str, Any]:
         "deadline_left_s": None if deadline_s is None else deadline_s - age_s,
         "rest_s": max(rests, default=None),
         "rest_calls": max(
-            (view.foresight.rest_calls.estimate(run.query_of(node)).p50 for node in at_nodes),
+            (
+                max(view.foresight.rest_calls.estimate(run.query_of(node)).p50 - node.calls, 0.0)
+                for node in at_nodes
+            ),
             default=None,
         ),
         "back_s": None if back is None else back.p50,

@@ -8,7 +8,7 @@ see the same past. What may not live here: predictions.
 import msgspec
 
 
-class Past(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Past(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A run before one of its nodes. Nodes in a row with one name are a stretch.
 
     `position` counts the nodes before, `repeats` those that followed one of their own name,
@@ -18,7 +18,7 @@ class Past(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     names before; `last_visits`: how often the last one ran. Tokens are 0 where nothing was told:
     of the last answers, of this node's last (`own_output`), of all together, of the longest, of
     the last and the first prompt. `tool_calls` are those that the last answer asked for, `width`
-    the nodes of the last step (0: none, or steps are not told).
+    the nodes of the last step (1 where steps are not told).
     """
 
     position: int = 0

@@ -27,7 +27,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     samples: int = 0
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a prediction is asked for: a place in a graph, and the model if it matters.
 
     `run` lets a predictor join the calls of a run, `step` tells which of them were over when this

@@ -34,11 +34,15 @@ class Piece(NamedTuple):
 
 def pieces(p50: float, p90: float) -> tuple[Piece, ...]:
     """The lines for an answer of these quantiles (tokens), by the tokens that have come."""
+    if p50 < 1.0:
+        p50 = (
+            0.0  # where there is no first line: one to next to nothing would be too steep for sums
+        )
     p90 = max(p90, p50)
     beyond = max(TAIL_HALF * (p90 - p50), LEAST_SHARE * p50)
     growth = beyond / p90 if p90 > 0.0 else 0.0
     return (
-        Piece(0.0, p50, (p50 - beyond) / p50 if p50 > 0.0 else 0.0),
+        Piece(0.0, p50, (p50 - beyond) / p50 if p50 else 0.0),
         Piece(p50, beyond, 0.0),
         Piece(p90, beyond, -growth),
         Piece(MOST_OUTLIVED * p90, MOST_OUTLIVED * beyond, 0.0),

@@ -94,7 +94,7 @@ class PromptDesk:
             return
         known = self._ready.pop(key, None)
         if known is not None:
-            ask = msgspec.structs.replace(ask, features=known + ask.features)
+            ask = msgspec.structs.replace(ask, features=ask.features + known)
         elif wait_s > 0.0 and key in self._under_way:
             timer = self._loop.call_later(wait_s, self._release, key, ())
             self._held[key] = _Held(client=client, ask=ask, since=self._loop.time(), timer=timer)
@@ -154,7 +154,7 @@ class PromptDesk:
         waited = self._loop.time() - held.since
         ask = msgspec.structs.replace(
             held.ask,
-            features=features + held.ask.features,
+            features=held.ask.features + features,
             age_s=held.ask.age_s + waited,
             run_age_s=held.ask.run_age_s + waited,
             hold_limit_s=max(held.ask.hold_limit_s - waited, 0.0),

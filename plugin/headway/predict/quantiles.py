@@ -65,12 +65,14 @@ class ShrunkQuantiles:
             (str(depth), *(names[name] for name in level))
             for depth, level in enumerate(self._levels)
         ]
-        if learning:
+        if learning and any(key not in self._windows for key in keys):
             self._forget_oldest()
             for key in keys:
                 self._windows.setdefault(key, QuantileWindow())
         chain = tuple(self._windows[key] for key in keys if key in self._windows)
         if len(chain) == len(keys):
+            if len(self._chains) >= MAX_WINDOWS:
+                self._chains.clear()
             self._chains[place] = chain
         return chain
 

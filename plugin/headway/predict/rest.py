@@ -40,11 +40,12 @@ class PlainRest:
         )
 
     def _at(self, known: ShrunkQuantiles, query: Query, place: Query) -> Estimate:
+        graph = Query(graph=query.graph, node="")
         if query.ahead > 0:
-            usual = self._each.estimate(query)
+            usual = self._each.estimate(graph)
             prior = (usual.p50 * query.ahead, usual.p90 * query.ahead)
         else:
-            usual = self._usual.estimate(query)
+            usual = self._usual.estimate(graph)
             prior = (usual.p50, usual.p90)
         found = known.estimate(place, prior=prior)
         if found.samples:
@@ -53,9 +54,10 @@ class PlainRest:
 
     def learn(self, query: Query, value: float, position: int | None) -> None:
         """What it really was; a `position` only of nodes that count there."""
-        self._usual.learn(query, value)
+        graph = Query(graph=query.graph, node="")
+        self._usual.learn(graph, value)
         if query.ahead > 0:
-            self._each.learn(query, value / query.ahead)
+            self._each.learn(graph, value / query.ahead)
         self._visits.learn(query, value)
         if position is not None:
             place = Query(graph=query.graph, node=query.node, visit=position + 1)

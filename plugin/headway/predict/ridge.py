@@ -15,8 +15,8 @@ RIDGE = 3.0
 HUBER = 1.5
 """Residuals beyond this (in units of the target, here nats) pull no harder than at it."""
 LEAST_SAMPLES = 8
-MAX_PLACES = 2_000
-"""Nodes kept: some 200 numbers each."""
+MAX_PLACES = 1_000
+"""Nodes kept: some 800 numbers each, and what they left over."""
 
 
 class _Place:
@@ -78,7 +78,8 @@ class NodeRidge:
             one.add(signs, target, weight)
         if self._all.stale * 8 > self._all.count or self._all.stale > 500:
             self._all.weights = self._solved(self._all, None)
-        if place.stale * 12 > place.count or place.stale > 200:
+        known = place.count >= LEAST_SAMPLES  # before that all nodes' weights stand in
+        if known and (place.stale * 12 > place.count or place.stale > 200):
             place.weights = self._solved(place, self._all)
 
     def _mean(self, place: _Place | None, features: list[float]) -> float:

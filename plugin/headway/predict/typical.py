@@ -66,7 +66,9 @@ class Typical:
         keys = [(len(level), *(names[name] for name in level)) for level in self._levels]
         if not learning:
             return [self._means.get(key, [0.0, 0.0]) for key in keys]
-        if max(len(self._means), len(self._chains)) >= MAX_PLACES:
+        if len(self._chains) >= MAX_PLACES:
+            self._chains.clear()
+        if len(self._means) >= MAX_PLACES and any(key not in self._means for key in keys):
             self._chains.clear()
             for old in list(self._means)[: MAX_PLACES // 2]:
                 if len(old) > 1:

@@ -69,7 +69,7 @@ class Boosted:
 
         rows, truth = np.array(self._rows), np.array(self._truth)
         for quantile in QUANTILES:
-            known = lightgbm.Dataset(rows, truth, categorical_feature=[0, 1])
+            known = lightgbm.Dataset(rows, truth, categorical_feature=[0, 1, 2])
             settings = {**SETTINGS, "objective": "quantile", "alpha": quantile}
             self._models.append(lightgbm.train(settings, known, num_boost_round=ROUNDS))
 
@@ -82,6 +82,7 @@ class Boosted:
             past.second_last_output,
             past.own_output,
             past.outputs,
+            past.outputs / max(past.position, 1),
             past.longest_output,
             past.last_prompt,
             past.first_prompt,
@@ -89,10 +90,13 @@ class Boosted:
         return [
             float(self._number(call.role, learning=learning)),
             float(self._number(past.last, learning=learning)),
+            float(self._number(past.second_last, learning=learning)),
             float(call.visit),
             float(call.step),
             float(past.alike),
             float(past.entries),
+            float(past.last_visits),
+            float(past.longest_streak),
             float(past.tool_calls),
             float(past.width),
             *map(float, counts),

@@ -23,6 +23,7 @@ def steps(splits: int) -> int:
 def judge_set(
     whole: Assessment,
     known: KnownSet,
+    *,
     clock: Callable[[], float],
     console: Console,
     advance: Callable[[str], None],

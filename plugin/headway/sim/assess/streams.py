@@ -1,7 +1,7 @@
 """What calls on their way still have to write, foreseen on recorded runs, by how much has come.
 
-Some calls of different runs are put together as a server would hold them, each somewhere on its
-way, drawn by how long it is there. Forecasts of their lengths were made before they began.
+Calls are drawn and put together as a server would hold them, each somewhere on its way: the longer
+it is there, the likelier. Forecasts of their lengths were made before they began.
 """
 
 from collections.abc import Callable, Sequence

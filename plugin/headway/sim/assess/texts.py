@@ -1,7 +1,7 @@
 """Output lengths of single questions: what a prompt's text tells of them, on the labelled sets.
 
 Each question is a run of one call, asked of both models of the pair; all are asked at one node, so
-a model's own usual length is what is known without the text.
+a model's own usual length and the prompt's size are what is known without the text.
 """
 
 import math

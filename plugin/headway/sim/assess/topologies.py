@@ -4,7 +4,7 @@ Recorded runs tell no graph. It is put together here from all runs of the set: w
 which, and which may be the last, as a program's own graph says before its first run.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from math import log1p
 from statistics import fmean
@@ -49,11 +49,8 @@ def assess_topology(
     topologies = topologies_of(known.runs)
 
     def judged(name: str, train: list[KnownRun], test: list[KnownRun]) -> TopologyScores:
-        runs = train[:MOST_RUNS]
-        if name == TOLD:
-            runs = [_told(run, topologies[run.graph]) for run in runs]
-        firsts = [runs[at : at + FIRST] for at in range(0, len(runs) - FIRST + 1, FIRST)]
-        errors = [_errors(some) for some in firsts]
+        told = topologies if name == TOLD else None
+        errors = [_errors(some, told) for some in _firsts(train[:MOST_RUNS])]
         return TopologyScores(
             first=fmean(fmean(each[0]) for each in errors),
             three=fmean(fmean(chain.from_iterable(each)) for each in errors),
@@ -97,19 +94,29 @@ def topology_page(head: str, found: Sequence[AssessedTopology]) -> str:
     return page(head, TOPOLOGY_COLUMNS, sections)
 
 
-def _told(run: KnownRun, topology: Topology) -> KnownRun:
+def _firsts(runs: Sequence[KnownRun]) -> Iterator[Sequence[KnownRun]]:
+    """Three runs of one graph each, as often as there are."""
+    for graph in sorted({run.graph for run in runs}):
+        of = [run for run in runs if run.graph == graph]
+        for at in range(0, len(of), FIRST):
+            yield of[at : at + FIRST]
+
+
+def _ahead(run: KnownRun, topology: Topology) -> KnownRun:
     replace = msgspec.structs.replace
     return replace(
         run, calls=tuple(replace(call, ahead=topology.ahead(call.role)) for call in run.calls)
     )
 
 
-def _errors(runs: Sequence[KnownRun]) -> list[list[float]]:
+def _errors(runs: Sequence[KnownRun], told: dict[str, Topology] | None) -> list[list[float]]:
     """Of each run's calls; each run is learned from when it is over."""
     horizons = Horizons({"left": PRIORS["rest_tokens"]})
     forecaster = Whole(horizons.of("left"), tokens_left)
     found = []
-    for run in runs:
+    for number, bare in enumerate(runs):
+        known = topologies_of(runs[:number]) if told is None else told
+        run = _ahead(bare, known.get(bare.graph, Topology()))
         foreseen = [forecaster.foresee(run, place)[0] for place in range(len(run.calls))]
         pairs = zip(foreseen, tokens_left(run), strict=True)
         found.append([abs(log1p(one) - log1p(true)) for one, true in pairs])
