@@ -110,6 +110,11 @@ def test_what_the_request_says_is_learned(told: dict[str, Any]) -> None:
         for fields in ({}, told)
     )
     assert plain.p90 < 100.0 and special.p50 == pytest.approx(600.0, rel=0.3)
+    again = OutputLength()
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(predictor.snapshot())))
+    for one in (predictor, again):
+        one.learn(msgspec.structs.replace(asked("next"), **{**usual, **told}), 500.0)
+    assert again.snapshot() == predictor.snapshot()
 
 
 def test_a_request_that_cannot_be_says_nothing(taught: OutputLength) -> None:

@@ -15,8 +15,8 @@ RIDGE = 3.0
 HUBER = 1.5
 """Residuals beyond this (in units of the target, here nats) pull no harder than at it."""
 LEAST_SAMPLES = 8
-MAX_PLACES = 1_000
-"""Nodes kept: some 800 numbers each, and what they left over."""
+MAX_PLACES = 2_000
+"""Nodes kept: some 460 numbers each, and what they left over."""
 
 
 class _Place:
@@ -25,20 +25,24 @@ class _Place:
     __slots__ = ("count", "gram", "moment", "residuals", "stale", "weights")
 
     def __init__(self, width: int) -> None:
-        self.gram = [[0.0] * width for _ in range(width)]
+        self.gram = [[0.0] * (row + 1) for row in range(width)]  # symmetric: one half
         self.moment = [0.0] * width
         self.weights = [0.0] * width
         self.count = 0.0
         self.stale = 0
         self.residuals = QuantileWindow()
 
+    def told(self) -> list[int]:
+        """Places of the features that were not always zero."""
+        return [at for at, line in enumerate(self.gram) if line[-1] > 0.0]
+
     def add(self, signs: list[tuple[int, float]], target: float, weight: float) -> None:
         """One more sample; `signs` are the features that are not zero, by place."""
-        for row, value in signs:
+        for at, (row, value) in enumerate(signs):
             scaled = weight * value
             self.moment[row] += scaled * target
             line = self.gram[row]
-            for column, other in signs:
+            for column, other in signs[: at + 1]:
                 line[column] += scaled * other
         self.count += weight
         self.stale += 1
@@ -91,21 +95,15 @@ class NodeRidge:
         place.stale = 0
         seen = place if pulls is None else pulls  # by all nodes: what one has seen is among it
         # a feature that nobody ever told has no weight, and costs nothing
-        told = [at for at in range(self._width) if seen.gram[at][at] > 0.0]
-        share = 0.0 if pulls is None or not pulls.count else PULL / pulls.count
-        gram = [[place.gram[row][column] for column in told] for row in told]
+        told = seen.told()
+        gram = [
+            [place.gram[row][column] for column in told[: at + 1]] for at, row in enumerate(told)
+        ]
         moment = [place.moment[row] for row in told]
-        for at, row in enumerate(told):
-            line = gram[at]
-            if pulls is not None:
-                other = pulls.gram[row]
-                drawn = RIDGE * pulls.weights[row]
-                for to, column in enumerate(told):
-                    scaled = share * other[column]
-                    line[to] += scaled
-                    drawn += scaled * pulls.weights[column]
-                moment[at] += drawn
-            line[at] += RIDGE
+        if pulls is not None:
+            _pull(gram, moment, pulls, told)
+        for line in gram:
+            line[-1] += RIDGE
         weights = [0.0] * self._width
         for row, weight in zip(told, _solve(gram, moment), strict=True):
             weights[row] = weight
@@ -134,19 +132,40 @@ class NodeRidge:
 
     def _loaded(self, saved: dict[str, Any]) -> _Place:
         place = _Place(self._width)
-        place.gram = [[float(value) for value in line] for line in saved["gram"]]
-        place.moment = [float(value) for value in saved["moment"]]
-        place.weights = [float(value) for value in saved["weights"]]
+        for row, moment, *line in saved["told"]:
+            place.moment[row] = float(moment)
+            for (column, *_), value in zip(saved["told"], line, strict=False):
+                place.gram[row][column] = float(value)
+        for at, weight in saved["weights"]:
+            place.weights[at] = float(weight)
         place.count, place.stale = float(saved["count"]), int(saved["stale"])
         place.residuals = QuantileWindow.loaded(*saved["residuals"])
         return place
 
 
+def _pull(gram: list[list[float]], moment: list[float], pulls: _Place, told: list[int]) -> None:
+    """Add a share of what `pulls` has seen, as if it had all been as its weights say."""
+    share = PULL / pulls.count
+    weights = [pulls.weights[row] for row in told]
+    for at, row in enumerate(told):
+        line, other = gram[at], pulls.gram[row]
+        moment[at] += RIDGE * weights[at]
+        for to, column in enumerate(told[: at + 1]):
+            scaled = share * other[column]
+            line[to] += scaled
+            moment[at] += scaled * weights[to]
+            if to < at:
+                moment[to] += scaled * weights[at]
+
+
 def _saved(place: _Place) -> dict[str, Any]:
+    told = place.told()
     return {
-        "gram": place.gram,
-        "moment": place.moment,
-        "weights": place.weights,
+        "told": [
+            [row, place.moment[row], *(place.gram[row][column] for column in told[: at + 1])]
+            for at, row in enumerate(told)
+        ],
+        "weights": [[at, weight] for at, weight in enumerate(place.weights) if weight],
         "count": place.count,
         "stale": place.stale,
         "residuals": place.residuals.saved(),
@@ -154,7 +173,7 @@ def _saved(place: _Place) -> dict[str, Any]:
 
 
 def _solve(gram: list[list[float]], moment: list[float]) -> list[float]:
-    """``gram @ x = moment`` for a symmetric positive definite matrix, by Cholesky."""
+    """``gram @ x = moment`` for a symmetric positive definite matrix (its half), by Cholesky."""
     size = len(moment)
     lower: list[list[float]] = []
     half: list[float] = []
