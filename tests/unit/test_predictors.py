@@ -153,3 +153,12 @@ def test_general_levels_do_not_matter_where_the_specific_one_knows_enough() -> N
         predictor.learn(Query(graph="other", node=str(number)), 1e6)
     here = predictor.estimate(Query(graph="g", node="x"))
     assert (here.p50, here.p90) == (10.0, 10.0)
+
+
+def test_a_length_that_never_changes_is_within_its_p90_after_some_calls() -> None:
+    sketch = output_length()
+    for number in range(12):
+        sketch.learn(Query(graph="g", node="summary", model="small"), 30.0)
+        sketch.learn(Query(graph="g", node="report", model="small"), 9000.0)
+        if number >= 8:
+            assert sketch.estimate(Query(graph="g", node="report", model="small")).p90 >= 9000.0

@@ -126,3 +126,14 @@ def test_too_little_evidence_is_no_error() -> None:
     calibration = Calibration()
     calibration.judge(1.0, ok=True)
     assert calibration.error is None
+
+
+def test_a_p90_that_is_too_wide_is_mistrusted_unless_the_order_is_right() -> None:
+    right, wrong = Trust(), Trust()
+    rng = Random(2)
+    for number in range(400):
+        truth = rng.uniform(1.0, 100.0)
+        right.judge(Estimate(p50=truth, p90=2.0 * truth), truth, f"r{number}")
+        wrong.judge(Estimate(p50=rng.uniform(1.0, 100.0), p90=1e6), truth, f"r{number}")
+    assert right.record.coverage == wrong.record.coverage == 1.0
+    assert right.trusted and not wrong.trusted

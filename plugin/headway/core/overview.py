@@ -12,6 +12,7 @@ from headway.core.books import Books
 from headway.core.calls import Call, CallState
 from headway.core.graph import Node, Run
 from headway.core.hindsight import by_place, foretold, hindsight
+from headway.core.remaining import ahead, pieces
 from headway.core.types import NodeId, RunId, Seconds
 from headway.core.view import View
 
@@ -20,6 +21,8 @@ RUNS_TOLD = 100
 PLACES_TOLD = 50
 NODES_TOLD = 5
 LONGEST_NAME = 120
+FINE = 1_000.0
+"""Parts of a second in which what is left of a run is counted."""
 
 
 def overview(view: View, books: Books) -> dict[str, Any]:
@@ -139,11 +142,16 @@ def _open_nodes(run: Run) -> list[Node]:
 
 
 def _rest_s(view: View, run: Run, node: Node, calls: _OpenCalls) -> Seconds:
-    """Predicted stand-alone seconds to the run's end: time lost to load is no progress."""
+    """Predicted stand-alone seconds to the run's end: time lost to load is no progress.
+
+    A node that takes longer than was foreseen has what comes of those that go on (`remaining`).
+    """
     held_s = calls.held_s.get((run.id, node.id), 0.0)
     lost_s = held_s + node.calls_s - node.alone_s
     progress_s = max(view.at - node.started_at - lost_s, 0.0)
-    return max(view.foresight.rest_s.estimate(run.query_of(node)).p50 - progress_s, 0.0)
+    found = view.foresight.rest_s.estimate(run.query_of(node))
+    course = pieces(found.p50 * FINE, found.p90 * FINE)
+    return ahead(course, progress_s * FINE) / FINE
 
 
 def _short(name: str) -> str:

@@ -15,6 +15,10 @@ from headway.predict.window import QuantileWindow, at_place
 SHRINK = 4.0
 """Samples at which a level weighs as much as the level above it."""
 
+STANDS = 8
+"""Samples of a place from which on its P90 is never below a value that is its median too: a share
+of what is usual elsewhere would put it below a length that never changes."""
+
 NEGLIGIBLE = 0.001
 """Levels that weigh less all together are not looked at."""
 
@@ -88,7 +92,7 @@ class ShrunkQuantiles:
         """The prediction; learns nothing. 0 <= p50 <= p90. `prior` stands for the usual one."""
         visit, most = query.visit, self._most_visits
         place = (query.graph, query.node, visit if visit < most else most, query.model)
-        p50 = p90 = 0.0
+        p50 = p90 = settled = 0.0
         samples, left = 0, 1.0
         # from the most specific level up: most need not look far
         for window in reversed(self._chains.get(place) or self._chain(query, learning=False)):
@@ -96,6 +100,8 @@ class ShrunkQuantiles:
             if size:
                 median, high = window.pair()
                 samples = samples or window.count
+                if not settled and size >= STANDS and high == median:
+                    settled = high
                 beyond = left * SHRINK / (size + SHRINK)
                 if beyond < NEGLIGIBLE:
                     beyond = 0.0
@@ -112,7 +118,7 @@ class ShrunkQuantiles:
             p50 += left * prior[0]
             p90 += left * prior[1]
         # where all were alike the forecast is just that: sums of shares come out a little below
-        p50, p90 = round(p50, DECIMALS), round(p90, DECIMALS)
+        p50, p90 = round(p50, DECIMALS), round(max(p90, settled), DECIMALS)
         return Estimate(p50=p50, p90=p90 if p90 > p50 else p50, samples=samples)
 
     def left(self, query: Query, passed: float) -> Estimate:

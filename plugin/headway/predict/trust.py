@@ -29,6 +29,8 @@ FADING = 0.99
 LEAST_JUDGED = 50
 LEAST_ORDER, ORDER_AGAIN = 0.45, 0.5
 """Shares of pairs in order (a coin: 0.5): off below the first, on again above the second."""
+RIGHT_ORDER = 0.9
+"""Share of pairs in order from which on a P90 that is too wide is no reason to go by less."""
 BINS = 10
 COVERAGE, COVERAGE_AGAIN = (0.75, 0.995), (0.8, 0.99)
 """Shares of truths below the P90 (0.9 is right) outside which it is off, within which on again."""
@@ -89,7 +91,8 @@ class Trust:
         least, (low, high) = (
             (LEAST_ORDER, COVERAGE) if self.trusted else (ORDER_AGAIN, COVERAGE_AGAIN)
         )
-        self.trusted = order >= least and low <= coverage <= high
+        wide = coverage > high and order < RIGHT_ORDER
+        self.trusted = order >= least and coverage >= low and not wide
 
     def snapshot(self) -> dict[str, Any]:
         """All of it, in plain msgpack types."""
