@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headway.cli.up import ready_line
 from headway.core.commands import AnyCommand, Grant, SetTimer
 from headway.core.facts import CallEnded, Event
 from headway.core.types import RunId
@@ -180,7 +181,9 @@ async def test_learning_survives_a_clean_restart_and_a_damaged_file(tmp_path: Pa
         await work(await Peer.hello(daemon.options.socket), 4)
         await until(lambda: daemon.shell.snapshot()["seen"] == 4)
         path = learned_path(daemon.options.socket)
+        assert "learned before" not in ready_line(daemon)
     async with running(tmp_path) as daemon:
+        assert "with what was learned before" in ready_line(daemon)
         assert daemon.shell.snapshot() == {"seen": 4}
         assert daemon.shell.recipe.learned == {"seen": 4}
     path.write_bytes(b"damage" + path.read_bytes()[6:])

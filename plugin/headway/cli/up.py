@@ -85,7 +85,7 @@ async def _run(config: Config, options: Options) -> None:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload_soon)
-    print(_ready(daemon), flush=True)
+    print(ready_line(daemon), flush=True)
     try:
         await daemon.until_stopped()
     finally:
@@ -100,12 +100,13 @@ async def _reload(daemon: Daemon) -> None:
         log.error("the configuration stays as it was: %s", error)
 
 
-def _ready(daemon: Daemon) -> str:
+def ready_line(daemon: Daemon) -> str:
     """The line that scripts wait for."""
     pool = daemon.shell.pool
     tcp = f" and {daemon.tcp_address[0]}:{daemon.tcp_address[1]}" if daemon.tcp_address else ""
+    learned = ", with what was learned before" if daemon.shell.recipe.learned is not None else ""
     return (
         f"headway: ready on {daemon.options.socket}{tcp} "
         f"({len(pool.endpoints)} endpoints from {daemon.config.path}, "
-        f"policy {daemon.shell.recipe.policy}, mode {daemon.mode})"
+        f"policy {daemon.shell.recipe.policy}, mode {daemon.mode}{learned})"
     )
