@@ -12,7 +12,7 @@ from headway.core.protocols import Query
 from headway.core.types import CallId
 from headway.policy import make_scheduler
 from headway.policy.headway import LOOK_AHEAD
-from headway.predict import quantiles
+from headway.predict import places
 from headway.predict.quantiles import output_length
 from tests.support.telling import Teller, endpoint, granted, grants, pool, timer
 
@@ -111,7 +111,7 @@ def test_graphs_named_anew_with_each_run_do_not_fill_the_memory(
     for number in range(TOPOLOGIES_KEPT + 50):
         told.tell(GraphSeen(graph=f"g{number}", nodes=("a",), edges=()))
     assert len(told.scheduler.books.topologies) <= TOPOLOGIES_KEPT
-    monkeypatch.setattr(quantiles, "MAX_WINDOWS", 100)
+    monkeypatch.setattr(places, "MAX_PLACES", 100)
     lengths = output_length()
     for number in range(500):
         place = Query(graph=f"g{number}", node="n", model="m")
@@ -125,7 +125,7 @@ def test_asking_leaves_no_trace() -> None:
     lengths = output_length()
     for number in range(100):
         lengths.estimate(Query(graph=f"g{number}", node="n"))
-    assert lengths._windows == {} and lengths._chains == {}
+    assert len(lengths._places) == 0 and lengths._places._chains == {}
 
 
 def test_the_end_of_a_run_names_it_among_those_that_can_be_explained() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from headway.core.protocols import Query
-from headway.predict import typical
+from headway.predict import places
 from headway.predict.typical import MOST_COUNTED, Typical
 
 LEVELS = ((), ("graph", "node"), ("graph", "node", "visit"))
@@ -50,7 +50,7 @@ def test_of_two_lengths_it_stays_between_and_follows_what_changes() -> None:
 
 
 def test_places_are_bounded_and_a_snapshot_is_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typical, "MAX_PLACES", 50)
+    monkeypatch.setattr(places, "MAX_PLACES", 50)
     one, again = Typical(LEVELS, prior=100.0), Typical(LEVELS, prior=100.0)
     for number in range(500):
         one.learn(at(f"n{number}"), 3.0)

@@ -5,7 +5,8 @@ from typing import Any
 from headway.core.protocols import Confidence, Lasting, Predictor
 from headway.predict.horizon import Horizons
 from headway.predict.length import OutputLength
-from headway.predict.quantiles import Level, ShrunkQuantiles, prefix_share, return_time
+from headway.predict.places import Level
+from headway.predict.quantiles import ShrunkQuantiles, prefix_share, return_time
 from headway.predict.text_confidence import TextConfidence
 from headway.predict.trust import CheckedChances, Guarded, GuardedReturns
 

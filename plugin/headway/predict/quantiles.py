@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headway.core.protocols import Estimate, Query
+from headway.predict.places import Level, Places
 from headway.predict.roles import PRIORS, kind_of
 from headway.predict.window import QuantileWindow, at_place
 
@@ -28,18 +29,12 @@ DECIMALS = 9
 MAX_VISIT = 4
 """Later visits of a node are taken together, if nothing else is said."""
 
-MAX_WINDOWS = 20_000
-"""Windows kept; a program that names its graphs anew with each run must not fill the memory."""
-
-Level = tuple[str, ...]
-
 
 class ShrunkQuantiles:
     """Predicts a quantity by quantiles on nested levels of a `Query`.
 
-    `levels` names the fields of each level, general first; ``kind`` is what the node's name says of
-    itself (`roles`). `prior` holds the (p50, p90) believed before anything was seen, `priors` those
-    of kinds. Visits from `most_visits` on are taken together.
+    `levels` and `most_visits` are those of `Places`. `prior` holds the (p50, p90) believed before
+    anything was seen, `priors` those of kinds.
     """
 
     def __init__(
@@ -50,52 +45,16 @@ class ShrunkQuantiles:
         priors: Mapping[str, tuple[float, float]] | None = None,
         most_visits: int = MAX_VISIT,
     ) -> None:
-        self._levels = levels
         self._priors = priors or {}
-        self._most_visits = most_visits
         self._prior = prior
-        self._windows: dict[tuple[str, ...], QuantileWindow] = {}
-        self._chains: dict[tuple[str, str, int, str], tuple[QuantileWindow, ...]] = {}
-
-    def _chain(self, query: Query, *, learning: bool) -> tuple[QuantileWindow, ...]:
-        """The windows of a place, general first; learning makes those that are missing."""
-        place = (query.graph, query.node, min(query.visit, self._most_visits), query.model)
-        chain = self._chains.get(place)
-        if chain is not None:
-            return chain
-        names = dict(zip(("graph", "node", "visit", "model"), map(str, place), strict=True))
-        names["kind"] = kind_of(query.node)
-        keys = [
-            (str(depth), *(names[name] for name in level))
-            for depth, level in enumerate(self._levels)
-        ]
-        if learning and any(key not in self._windows for key in keys):
-            self._forget_oldest()
-            for key in keys:
-                self._windows.setdefault(key, QuantileWindow())
-        chain = tuple(self._windows[key] for key in keys if key in self._windows)
-        if len(chain) == len(keys):
-            if len(self._chains) >= MAX_WINDOWS:
-                self._chains.clear()
-            self._chains[place] = chain
-        return chain
-
-    def _forget_oldest(self) -> None:
-        """Keep the number of places bounded: the half that was met first goes."""
-        if len(self._windows) >= MAX_WINDOWS:
-            self._chains.clear()
-            for key in list(self._windows)[: MAX_WINDOWS // 2]:
-                if len(key) > 1:
-                    del self._windows[key]
+        self._places = Places(levels, QuantileWindow, most_visits=most_visits)
 
     def estimate(self, query: Query, *, prior: tuple[float, float] | None = None) -> Estimate:
         """The prediction; learns nothing. 0 <= p50 <= p90. `prior` stands for the usual one."""
-        visit, most = query.visit, self._most_visits
-        place = (query.graph, query.node, visit if visit < most else most, query.model)
         p50 = p90 = settled = 0.0
         samples, left = 0, 1.0
         # from the most specific level up: most need not look far
-        for window in reversed(self._chains.get(place) or self._chain(query, learning=False)):
+        for window in reversed(self._places.of(query)):
             size = len(window)
             if size:
                 median, high = window.pair()
@@ -132,7 +91,7 @@ class ShrunkQuantiles:
             return self.estimate(query)
         p50 = p90 = 0.0
         samples, share = 0, 1.0
-        for window in reversed(self._chain(query, learning=False)):
+        for window in reversed(self._places.of(query)):
             if larger := window.left(passed):
                 size, last = len(larger), len(larger) - 1
                 samples = samples or size
@@ -146,27 +105,22 @@ class ShrunkQuantiles:
 
     def learn(self, query: Query, value: float) -> None:
         """What it really was."""
-        visit, most = query.visit, self._most_visits
-        place = (query.graph, query.node, visit if visit < most else most, query.model)
-        for window in self._chains.get(place) or self._chain(query, learning=True):
+        for window in self._places.of(query, learning=True):
             window.learn(value)
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learned, in plain msgpack types."""
         return {
             "windows": [
-                [list(key), *window.saved()]
-                for key, window in sorted(self._windows.items())
-                if len(window)
+                [list(key), *window.saved()] for key, window in self._places.items() if len(window)
             ]
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Take a snapshot back."""
-        self._windows = {
-            tuple(key): QuantileWindow.loaded(*saved) for key, *saved in snapshot["windows"]
-        }
-        self._chains.clear()
+        self._places.load(
+            (tuple(key), QuantileWindow.loaded(*saved)) for key, *saved in snapshot["windows"]
+        )
 
 
 def output_length(*, reads_names: bool = True) -> ShrunkQuantiles:
