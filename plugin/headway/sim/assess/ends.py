@@ -1,12 +1,12 @@
 """What ``headway assess`` found of what is left of runs: judged over splits, and told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rich.console import Console
 
 from headway.sim.assess.horizons import HORIZON_FORECASTERS, HorizonScores, judge_horizon
 from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 
 HORIZON_COLUMNS: dict[str, tuple[str, str]] = {
     "mae": ("MAE", ".1f"),
@@ -28,6 +28,16 @@ class AssessedHorizon(JudgedSet[HorizonScores], frozen=True, kw_only=True):
     quantity: str
     runs: int
     calls: int
+
+    @property
+    def heading(self) -> str:
+        """Of its table."""
+        return f"{self.set_name}: {self.quantity} left"
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.runs} runs, {self.calls} calls"
 
 
 def forecasts(splits: int) -> int:
@@ -69,19 +79,3 @@ def show_horizon(console: Console, found: AssessedHorizon) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: {found.quantity} left, {found.runs} runs, {found.calls} calls"
     console.print(terminal_table(title, HORIZON_COLUMNS, found.scores))
-
-
-def horizon_page(head: str, horizons: Sequence[AssessedHorizon]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    return page(
-        head,
-        HORIZON_COLUMNS,
-        (
-            Section(
-                f"{one.set_name}: {one.quantity} left",
-                f"{one.runs} runs, {one.calls} calls. {one.source}.",
-                one.scores,
-            )
-            for one in horizons
-        ),
-    )

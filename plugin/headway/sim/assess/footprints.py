@@ -16,7 +16,7 @@ from rich.console import Console
 from headway.core.footprint import OVERFLOW, Holding, Peak, peak
 from headway.sim.assess.lengths import FORECASTERS, foreseen
 from headway.sim.assess.sets import JudgedSet, KnownCall, KnownSet, halves
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 
 TOGETHER = (4, 16)
 """Calls in a batch."""
@@ -47,6 +47,11 @@ class AssessedFootprint(JudgedSet[ReservedScores], frozen=True, kw_only=True):
     """Footprints on one set, by way of reserving."""
 
     calls: int
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.calls} calls, {BATCHES} batches of each size"
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,22 +168,6 @@ def show(console: Console, found: AssessedFootprint) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: KV footprints, {found.calls} calls"
     console.print(terminal_table(title, RESERVED_COLUMNS, found.scores))
-
-
-def footprint_page(head: str, found: Sequence[AssessedFootprint]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    return page(
-        head,
-        RESERVED_COLUMNS,
-        (
-            Section(
-                one.set_name,
-                f"{one.calls} calls, {BATCHES} batches of each size. {one.source}.",
-                one.scores,
-            )
-            for one in found
-        ),
-    )
 
 
 def _batch(calls: Sequence[Foretold], rng: Random) -> _Batch:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from headway.sim.assess import pictures, telling
-from headway.sim.assess.ends import horizon_page
-from headway.sim.assess.footprints import footprint_page
-from headway.sim.assess.returns import returns_page
-from headway.sim.assess.starts import start_page
-from headway.sim.assess.streams import stream_page
+from headway.sim.assess.ends import HORIZON_COLUMNS
+from headway.sim.assess.footprints import RESERVED_COLUMNS
+from headway.sim.assess.measures import LENGTH_COLUMNS
+from headway.sim.assess.returns import RETURN_COLUMNS
+from headway.sim.assess.starts import START_COLUMNS
+from headway.sim.assess.streams import STREAM_COLUMNS
+from headway.sim.assess.tables import page
 from headway.sim.assess.telling import Assessment
-from headway.sim.assess.texts import text_page
-from headway.sim.assess.topologies import topology_page
+from headway.sim.assess.texts import TEXT_COLUMNS
+from headway.sim.assess.topologies import TOPOLOGY_COLUMNS
 
 LENGTHS, HORIZONS, CONFIDENCE, ENCODED = "assess", "horizons", "confidence", "encoder"
 STARTS, STREAMS, TEXTS = "starts", "streams", "texts"
@@ -40,14 +42,14 @@ def contents(whole: Assessment, parts: Sequence[str], folder: Path) -> dict[str,
     """Each part in Markdown; pictures go into ``results/`` in the page's `folder`."""
     head = telling.head(whole)
     found: dict[str, tuple[Sequence[Any], str]] = {
-        LENGTHS: (whole.lengths, telling.markdown(whole)),
-        STARTS: (whole.starts, start_page(head, whole.starts)),
-        STREAMS: (whole.streams, stream_page(head, whole.streams)),
-        TEXTS: (whole.texts, text_page(head, whole.texts)),
-        HORIZONS: (whole.horizons, horizon_page(head, whole.horizons)),
-        TOPOLOGIES: (whole.topologies, topology_page(head, whole.topologies)),
-        FOOTPRINTS: (whole.footprints, footprint_page(head, whole.footprints)),
-        RETURNS: (whole.returns, returns_page(head, whole.returns)),
+        LENGTHS: (whole.lengths, page(head, LENGTH_COLUMNS, whole.lengths)),
+        STARTS: (whole.starts, page(head, START_COLUMNS, whole.starts)),
+        STREAMS: (whole.streams, page(head, STREAM_COLUMNS, whole.streams)),
+        TEXTS: (whole.texts, page(head, TEXT_COLUMNS, whole.texts)),
+        HORIZONS: (whole.horizons, page(head, HORIZON_COLUMNS, whole.horizons)),
+        TOPOLOGIES: (whole.topologies, page(head, TOPOLOGY_COLUMNS, whole.topologies)),
+        FOOTPRINTS: (whole.footprints, page(head, RESERVED_COLUMNS, whole.footprints)),
+        RETURNS: (whole.returns, page(head, RETURN_COLUMNS, whole.returns)),
         CONFIDENCE: (whole.confidences, telling.confidence_markdown(whole)),
         ENCODED: (whole.confidences, telling.confidence_markdown(whole)),
     }

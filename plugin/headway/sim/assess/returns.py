@@ -17,7 +17,7 @@ from headway.predict.foresight import PRIORS, USUAL
 from headway.predict.quantiles import ShrunkQuantiles, return_time
 from headway.sim.assess.measures import pinball
 from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 
 RETURN_COLUMNS: dict[str, tuple[str, str]] = {
     "log_error": ("MAE of log", ".3f"),
@@ -51,6 +51,11 @@ class AssessedReturns(JudgedSet[ReturnScores], frozen=True, kw_only=True):
 
     pauses: int
     median_s: float
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.pauses} pauses, median {self.median_s:.2f} s"
 
 
 class _Plain(ShrunkQuantiles):
@@ -95,22 +100,6 @@ def show(console: Console, found: AssessedReturns) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: return times, {found.pauses} pauses"
     console.print(terminal_table(title, RETURN_COLUMNS, found.scores))
-
-
-def returns_page(head: str, found: Sequence[AssessedReturns]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    return page(
-        head,
-        RETURN_COLUMNS,
-        (
-            Section(
-                one.set_name,
-                f"{one.pauses} pauses, median {one.median_s:.2f} s. {one.source}.",
-                one.scores,
-            )
-            for one in found
-        ),
-    )
 
 
 def _judged(

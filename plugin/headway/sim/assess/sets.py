@@ -76,6 +76,11 @@ class JudgedSet(msgspec.Struct, Generic[Judged], frozen=True, kw_only=True):
     source: str
     scores: dict[str, tuple[Judged, ...]]
 
+    @property
+    def heading(self) -> str:
+        """Of its table."""
+        return self.set_name
+
 
 def read_set(name: str, folder: Path) -> KnownSet:
     """The set of that name. Raises `ConfigError` for one that is not known, or not there."""

@@ -14,7 +14,7 @@ from headway.core.protocols import Predictor
 from headway.predict.quantiles import output_length
 from headway.sim.assess.lengths import query_of
 from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 
 START_COLUMNS: dict[str, tuple[str, str]] = {
     "nothing": ("nothing was seen", ".3f"),
@@ -47,6 +47,11 @@ class AssessedStart(JudgedSet[StartScores], frozen=True, kw_only=True):
 
     nodes: int
 
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.nodes} nodes"
+
 
 def assess_start(known: KnownSet, splits: int, *, advance: Callable[[str], None]) -> AssessedStart:
     """Both on every split; `advance` is told of each."""
@@ -66,14 +71,6 @@ def show(console: Console, found: AssessedStart) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: first forecasts of output length, {found.nodes} nodes"
     console.print(terminal_table(title, START_COLUMNS, found.scores))
-
-
-def start_page(head: str, found: Sequence[AssessedStart]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    sections = (
-        Section(one.set_name, f"{one.nodes} nodes. {one.source}.", one.scores) for one in found
-    )
-    return page(head, START_COLUMNS, sections)
 
 
 def _judged(

@@ -16,7 +16,7 @@ from rich.console import Console
 from headway.core.remaining import ahead, pieces
 from headway.sim.assess.footprints import foretold
 from headway.sim.assess.sets import JudgedSet, KnownSet
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 
 TOGETHER = 16
 """Calls of a server."""
@@ -50,6 +50,11 @@ class AssessedStream(JudgedSet[StreamScores], frozen=True, kw_only=True):
 
     calls: int
     beyond: float
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.calls} calls, {self.beyond:.0%} of the time beyond their P50"
 
 
 class _Moment(NamedTuple):
@@ -92,18 +97,8 @@ def assess_stream(
 
 def show(console: Console, found: AssessedStream) -> None:
     """One table, means over the splits."""
-    title = f"{found.set_name}: what calls on their way have ahead, {_about(found)}"
+    title = f"{found.set_name}: what calls on their way have ahead, {found.about}"
     console.print(terminal_table(title, STREAM_COLUMNS, found.scores))
-
-
-def stream_page(head: str, found: Sequence[AssessedStream]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    sections = (Section(one.set_name, f"{_about(one)}. {one.source}.", one.scores) for one in found)
-    return page(head, STREAM_COLUMNS, sections)
-
-
-def _about(found: AssessedStream) -> str:
-    return f"{found.calls} calls, {found.beyond:.0%} of the time beyond their P50"
 
 
 def _moments(known: KnownSet, split: int) -> list[_Moment]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 from rich.table import Table
 
@@ -12,19 +12,36 @@ TIMES = ("forecast_us",)
 """Measures of the machine, whose spread over splits says nothing."""
 
 
-class Section(NamedTuple):
+class Judged(Protocol):
     """A table of a page: its heading, what it is about, scores by predictor and split."""
 
-    heading: str
-    about: str
-    scores: Mapping[str, Sequence[Any]]
+    @property
+    def heading(self) -> str:
+        """Of the table."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What it is of."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the runs come from."""
+        ...
+
+    @property
+    def scores(self) -> Mapping[str, Sequence[Any]]:
+        """By predictor, split after split."""
+        ...
 
 
-def page(head: str, columns: Columns, sections: Iterable[Section]) -> str:
+def page(head: str, columns: Columns, found: Iterable[Judged]) -> str:
     """The tables in Markdown, with the spread over the splits; `head` says how they were made."""
     lines = [head]
-    for one in sections:
-        lines += [f"\n### {one.heading}\n", f"{one.about}\n", *_page_table(columns, one.scores)]
+    for one in found:
+        lines += [f"\n### {one.heading}\n", f"{one.about}. {one.source}.\n"]
+        lines += _page_table(columns, one.scores)
     return "\n".join(lines) + "\n"
 
 

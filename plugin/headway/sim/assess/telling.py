@@ -15,7 +15,7 @@ from headway.sim.assess.returns import AssessedReturns
 from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
 from headway.sim.assess.starts import AssessedStart
 from headway.sim.assess.streams import AssessedStream
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 from headway.sim.assess.texts import AssessedText
 from headway.sim.assess.topologies import AssessedTopology
 from headway.sim.provenance import commit
@@ -26,6 +26,11 @@ class Assessed(JudgedSet[Scores], frozen=True, kw_only=True):
 
     runs: int
     calls: int
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.runs} runs, {self.calls} calls"
 
 
 class Assessment(msgspec.Struct, kw_only=True):
@@ -74,18 +79,6 @@ def head(found: Assessment) -> str:
     return (
         f"Headway {found.version} at commit {found.commit}; mean over {found.splits} splits\n"
         "by task (half to learn from, half to be judged on) ± their standard deviation."
-    )
-
-
-def markdown(found: Assessment) -> str:
-    """The tables, with the spread over the splits."""
-    return page(
-        head(found),
-        LENGTH_COLUMNS,
-        (
-            Section(one.set_name, f"{one.runs} runs, {one.calls} calls. {one.source}.", one.scores)
-            for one in found.lengths
-        ),
     )
 
 

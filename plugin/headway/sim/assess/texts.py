@@ -5,7 +5,7 @@ a model's own usual length and the prompt's size are what is known without the t
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 from rich.console import Console
@@ -22,7 +22,7 @@ from headway.sim.assess.lengths import (
 )
 from headway.sim.assess.measures import LENGTH_COLUMNS, Scores
 from headway.sim.assess.sets import JudgedSet, KnownCall, KnownRun, KnownSet, over_splits
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 from headway.sim.assess.tfidf import Bag, Linear, TfIdf
 from headway.sim.statistics import percentile
 
@@ -64,6 +64,7 @@ class TfIdfLengths:
             self._models[name] = model, max(percentile(left, 0.9), 0.0)
 
 
+TEXT_COLUMNS = {**LENGTH_COLUMNS, "same_role": ("of one model", ".3f")}
 TEXT_FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "constant": lambda: Medians(lambda call, place: (), output_tokens),
     "model": lambda: Medians(lambda call, place: (call.model,), output_tokens),
@@ -78,6 +79,11 @@ class AssessedText(JudgedSet[Scores], frozen=True, kw_only=True):
     """Output lengths of one labelled set."""
 
     questions: int
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.questions} questions"
 
 
 def assess_text(
@@ -140,16 +146,4 @@ def _unsent(runs: Iterable[KnownRun]) -> list[KnownRun]:
 def show(console: Console, found: AssessedText) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: output length by the text, {found.questions} questions"
-    console.print(terminal_table(title, LENGTH_COLUMNS, found.scores))
-
-
-def text_page(head: str, found: Sequence[AssessedText]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    return page(
-        head,
-        {**LENGTH_COLUMNS, "same_role": ("of one model", ".3f")},
-        (
-            Section(one.set_name, f"{one.questions} questions. {one.source}.", one.scores)
-            for one in found
-        ),
-    )
+    console.print(terminal_table(title, TEXT_COLUMNS, found.scores))

@@ -17,7 +17,7 @@ from headway.predict.foresight import PRIORS
 from headway.predict.horizon import Horizons
 from headway.sim.assess.horizons import Whole, tokens_left
 from headway.sim.assess.sets import JudgedSet, KnownRun, KnownSet, over_splits
-from headway.sim.assess.tables import Section, page, terminal_table
+from headway.sim.assess.tables import terminal_table
 
 TOPOLOGY_COLUMNS: dict[str, tuple[str, str]] = {
     "first": ("the first run", ".3f"),
@@ -40,6 +40,11 @@ class AssessedTopology(JudgedSet[TopologyScores], frozen=True, kw_only=True):
     """First runs of one set, and the nodes of its graphs."""
 
     nodes: int
+
+    @property
+    def about(self) -> str:
+        """What its table is of."""
+        return f"{self.nodes} nodes"
 
 
 def assess_topology(
@@ -84,14 +89,6 @@ def show(console: Console, found: AssessedTopology) -> None:
     """One table, means over the splits."""
     title = f"{found.set_name}: tokens left of first runs, {found.nodes} nodes"
     console.print(terminal_table(title, TOPOLOGY_COLUMNS, found.scores))
-
-
-def topology_page(head: str, found: Sequence[AssessedTopology]) -> str:
-    """The tables, with the spread over the splits; `head` says how they were made."""
-    sections = (
-        Section(one.set_name, f"{one.nodes} nodes. {one.source}.", one.scores) for one in found
-    )
-    return page(head, TOPOLOGY_COLUMNS, sections)
 
 
 def _firsts(runs: Sequence[KnownRun]) -> Iterator[Sequence[KnownRun]]:
